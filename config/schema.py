@@ -1,0 +1,104 @@
+"""Every setting of Scene Streamer, with its default, its unit and its bounds. Durations are seconds, never frames."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Policy = Literal["auto", "latest", "every"]
+
+
+class Section(BaseModel):
+    """Base of every group of settings: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PluginChoice(Section):
+    """A plug-in by name, with parameters that the plug-in itself validates. A plain string is the name alone."""
+
+    kind: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+
+class ModelSettings(Section):
+    """Which networks run, and on what. A plain string is the model's name."""
+
+    name: str = Field("scene18", description="a packaged model, or the folder of one")
+    backend: str = Field("auto", description="auto, or a backend plug-in: openvino, torch")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or a device name of OpenVINO")
+    segmenter: str | None = Field(None, description="another segmenter than the model's own")
+    threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class CaptureSettings(Section):
+    """How frames come in."""
+
+    policy: Policy = Field("auto", description="latest: freshest frame; every: nothing dropped; auto: by source kind")
+    realtime: bool | None = Field(None, description="play recordings at their own speed; default: with `latest` only")
+    open_timeout_s: Positive = Field(4.0, description="how long a network source may take to open")
+    read_timeout_s: Positive = Field(3.0, description="silence after which a network source counts as lost")
+    reconnect: bool = Field(True, description="open a lost live source again instead of ending")
+    reconnect_max_s: Positive = Field(30.0, description="longest wait between two attempts to reconnect")
+    max_frames: int | None = Field(None, ge=1, description="end a source after that many frames")
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+
+
+class CutSettings(Section):
+    """Detection of hard cuts by a cheap picture difference (see `models.cuts`)."""
+
+    enabled: bool = True
+    threshold: Share = Field(0.16, description="mean difference of two thumbnails that may be a cut, of full scale")
+    ratio: Positive = Field(3.0, description="how many times the recent difference a cut exceeds")
+
+
+class BusSettings(Section):
+    """The ZeroMQ sockets. An address of `off` leaves that socket out."""
+
+    labels: str = "tcp://127.0.0.1:5555"
+    frames: str = "off"
+    encoding: Literal["msgpack", "json"] = "msgpack"
+    heartbeat_s: Positive = 1.0
+    wait_subscriber_s: NotNegative = Field(0.0, description="hold the first frame until a subscriber is there")
+
+    @field_validator("labels", "frames")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if value != "off" and not value.startswith(("tcp://", "ipc://", "inproc://")):
+            raise ValueError("an address looks like tcp://127.0.0.1:5555, ipc:///path, or off")
+        return value
+
+
+class OverlaySettings(Section):
+    """What annotated frames show."""
+
+    tint: Share = Field(0.35, description="strength of the class map's colours over the picture; 0 is off")
+    legend: bool = Field(True, description="name the largest classes of the tint")
+    heat_map: bool = Field(False, description="show where the semantic gate is open instead of the tint")
+    runner_ups: int = Field(3, ge=0, le=5, description="scenes listed under the stable one")
+    jpeg_quality: int = Field(80, ge=1, le=100)
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    model: ModelSettings = ModelSettings()
+    capture: CaptureSettings = CaptureSettings()
+    cut: CutSettings = CutSettings()
+    smoother: PluginChoice = PluginChoice(kind="exponential")
+    bus: BusSettings = BusSettings()
+    overlay: OverlaySettings = OverlaySettings()

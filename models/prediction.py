@@ -1,0 +1,64 @@
+"""`Prediction`: what the networks say about one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Scene probabilities of one picture and what they rest on.
+
+    Attributes:
+        probabilities: (C,) float32, calibrated, summing to 1.
+        labels: the C scene names, in the order of `probabilities`.
+        class_map: (h, w) uint8 ADE20K class ids 1..150, 0 for none of the segmenter's classes; None without semantics.
+            It covers the whole picture at the segmenter's own resolution.
+        class_scores: (h, w) float32, probability of the class in `class_map`; None without semantics.
+        gate: (h', w') float32 in 0..1, how open the semantic gate stands at each place; None where there is no gate.
+    """
+
+    probabilities: FloatArray
+    labels: tuple[str, ...]
+    class_map: NDArray[np.uint8] | None = None
+    class_scores: FloatArray | None = None
+    gate: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.probabilities.shape != (len(self.labels),):
+            raise ValueError(f"{len(self.labels)} labels need as many probabilities, not {self.probabilities.shape}")
+
+    @property
+    def scene(self) -> str:
+        """The most probable scene."""
+        return self.labels[int(self.probabilities.argmax())]
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable scenes with their probabilities, best first."""
+        return top_k(self.probabilities, self.labels, k)
+
+    @property
+    def entropy(self) -> float:
+        """Shannon entropy of the probabilities in nats; 0 is certain, ln C knows nothing."""
+        p = self.probabilities[self.probabilities > 0].astype(np.float64)
+        return max(0.0, float(-(p * np.log(p)).sum()))
+
+    def class_shares(self, smallest: float = 0.01) -> list[tuple[int, float]]:
+        """(ADE20K id, share of the picture's area) of every class with at least `smallest`, largest first."""
+        if self.class_map is None:
+            return []
+        counts = np.bincount(self.class_map.ravel(), minlength=1)
+        shares = counts / counts.sum()
+        order = np.argsort(-shares, kind="stable")
+        return [(int(i), float(shares[i])) for i in order if shares[i] >= smallest and i != 0]
+
+
+def top_k(probabilities: FloatArray, labels: tuple[str, ...], k: int) -> list[tuple[str, float]]:
+    """The `k` largest of `probabilities` (C,) with their labels, best first; equal ones in label order."""
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [(labels[i], float(probabilities[i])) for i in order]
