@@ -1,0 +1,78 @@
+"""Every error of Scene Streamer:
+
+    SceneStreamerError              anything that goes wrong inside Scene Streamer
+    ├── UserError                   the user can mend it: one line that says what to do, no traceback
+    │   ├── ConfigError             a setting that does not exist or cannot have that value
+    │   ├── UnknownPluginError      a plug-in name that no file answers to
+    │   ├── ModelError              a model that is missing, damaged, or does not fit what is asked of it
+    │   ├── SourceError             a source that cannot be opened or read
+    │   │   ├── SourceLost          a live source that worked and went silent; opening it again may help
+    │   │   └── TruncatedError      a recording that ends before its own index says
+    │   ├── AddressInUse            a bus address that another program holds
+    │   ├── AddressRefused          a bus address that cannot or must not be bound
+    │   └── OutputError             a file that cannot be written
+    ├── MessageError                bytes from the bus that are no message of protocol version 1
+    ├── ChannelClosed               the other end of a channel is gone
+    └── WorkerError                 a thread died; its cause is chained
+
+Third-party exceptions are wrapped where they arise; no caller needs to know the library below.
+"""
+
+from __future__ import annotations
+
+from config.errors import ConfigError, SceneStreamerError, UnknownPluginError, UserError
+from models.errors import ModelError
+
+
+class SourceError(UserError):
+    """A source that cannot be opened or read."""
+
+
+class SourceLost(SourceError):
+    """A live source that worked and went silent; opening it again may help."""
+
+
+class TruncatedError(SourceError):
+    """A recording that ends before its own index says; everything before that was delivered."""
+
+
+class AddressInUse(UserError):
+    """A bus address that another program holds."""
+
+
+class AddressRefused(UserError):
+    """A bus address that cannot or must not be bound."""
+
+
+class OutputError(UserError):
+    """A file that cannot be written."""
+
+
+class MessageError(SceneStreamerError):
+    """Bytes from the bus that are no message of protocol version 1."""
+
+
+class ChannelClosed(SceneStreamerError):
+    """The other end of a channel is gone."""
+
+
+class WorkerError(SceneStreamerError):
+    """A thread died; its cause is chained."""
+
+
+__all__ = [
+    "AddressInUse",
+    "AddressRefused",
+    "ChannelClosed",
+    "ConfigError",
+    "MessageError",
+    "ModelError",
+    "OutputError",
+    "SceneStreamerError",
+    "SourceError",
+    "SourceLost",
+    "TruncatedError",
+    "UnknownPluginError",
+    "UserError",
+    "WorkerError",
+]

@@ -1,0 +1,69 @@
+"""What every sink is: a consumer of scene states that writes files, and is done only when all of them are whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+from streamer.sources.base import SourceInfo
+from streamer.state import SceneState
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of one pass over a recording; a job that is resumed goes on with the next one.
+
+    Attributes:
+        number: 0, 1, 2... within the pass.
+        pass_number: 0 for the first time through the recording.
+        start_pts: pts of the first frame, None for the start of the stream.
+    """
+
+    number: int = 0
+    pass_number: int = 0
+    start_pts: int | None = None
+
+
+class Sink(ABC):
+    """Takes every state of one source and writes a result.
+
+    Life: `open` → for every pass and segment `begin`, `write`..., `end` → `close`. Files are written beside their
+    target and moved there by `close`; `abort` removes what is unfinished. With `passes = 2` the driver goes through the
+    recording twice: what the first pass learned (a smoothing that looks ahead, an index) serves the second.
+    """
+
+    passes: ClassVar[int] = 1
+
+    @abstractmethod
+    def open(self, source: SourceInfo) -> None:
+        """Prepare for a source. Raises OutputError where the target cannot be written."""
+
+    def begin(self, segment: Segment) -> None:  # noqa: B027 - most sinks write in one piece
+        """A segment starts."""
+
+    @abstractmethod
+    def write(self, state: SceneState) -> None:
+        """Take the next state of the segment."""
+
+    def end(self, segment: Segment) -> None:  # noqa: B027 - see `begin`
+        """The segment is complete; what it wrote must survive a crash from here on."""
+
+    @abstractmethod
+    def close(self) -> list[Path]:
+        """Finish: move files to their place and name them."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove everything unfinished; may be called at any time, also twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abort()

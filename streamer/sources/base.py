@@ -1,0 +1,121 @@
+"""What every source is: something that opens, yields `Frame`s in order, and closes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import ClassVar, Self
+
+from streamer.frame import Clock, Frame, Picture
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source once it is open.
+
+    Attributes:
+        name: the source's name on the bus.
+        uri: its address without credentials, fit for a log.
+        live: frames are lost if nobody takes them (cameras, network streams).
+        width, height: size of the upright picture in pixels; it may change within a stream.
+        time_base: seconds per unit of pts.
+        frame_rate: average frames per second, if the stream says; never used to compute a time.
+        frame_count: frames that the source expects to deliver, None if unknown or endless.
+    """
+
+    name: str
+    uri: str
+    live: bool
+    width: int
+    height: int
+    time_base: Fraction
+    frame_rate: Fraction | None = None
+    frame_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture as a decoder gives it, before it gets its place in the run (see `Frame` for units)."""
+
+    image: Picture
+    pts: int
+    time_base: Fraction
+    t_capture_ns: int
+
+
+class Source(ABC):
+    """One stream of pictures. Subclasses open, decode and close; numbering and epochs are done here.
+
+    A source belongs to one thread. `open` may be called again after `close` (a reconnect): frame numbers go on and
+    the epoch grows by one.
+    """
+
+    clock: ClassVar[Clock]
+
+    def __init__(self, name: str, uri: str) -> None:
+        self.name = name
+        self.uri = uri
+        self.decode_drops = 0
+        """Pictures that the decoder had to give up (damaged data)."""
+        self._next_id = 0
+        self._epoch = 0
+        self._opened = False
+
+    @abstractmethod
+    def _open(self) -> SourceInfo:
+        """Open the stream. Raises SourceError, one line that says what to do."""
+
+    @abstractmethod
+    def _decode(self) -> Iterator[Decoded]:
+        """Yield every picture to the end. Raises SourceLost (live), TruncatedError or SourceError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+
+    def open(self) -> SourceInfo:
+        """Open or reopen the stream.
+
+        Raises:
+            SourceError: it cannot be opened; the message says what to do.
+        """
+        if self._opened:
+            self._epoch += 1
+        info = self._open()
+        self._opened = True
+        return info
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order; pts that run backwards start a new epoch.
+
+        Raises:
+            SourceLost: a live source went silent.
+            TruncatedError: a recording ended early; all frames before that were yielded.
+        """
+        last_pts: int | None = None
+        for shot in self._decode():
+            if last_pts is not None and shot.pts <= last_pts:
+                self._epoch += 1
+            last_pts = shot.pts
+            yield Frame(
+                image=shot.image,
+                pts=shot.pts,
+                time_base=shot.time_base,
+                frame_id=self._next_id,
+                source=self.name,
+                epoch=self._epoch,
+                t_capture_ns=shot.t_capture_ns,
+                clock=self.clock,
+            )
+            self._next_id += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
