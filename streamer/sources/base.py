@@ -76,6 +76,11 @@ class Source(ABC):
     def close(self) -> None:
         """Release everything; may be called twice."""
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the frames that come next."""
+        return self._epoch
+
     def open(self) -> SourceInfo:
         """Open or reopen the stream.
 

@@ -1,0 +1,152 @@
+"""Smoother `exponential`: an average over the last seconds, and a label that changes only on clear, lasting evidence.
+
+The average weighs an observation of age a by exp(-a / time_constant_s), whatever the frame rate. The stable scene gives
+way to another when that one has led by `margin` for `confirm_s` (hysteresis). A hard cut loosens both at once: the past
+counts for little and a challenger needs no waiting time for `cut_window_s`. A new epoch starts from nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from config.plugins import PluginParams
+from models.smoothing.base import Belief, Observation, Smoother
+
+# Weight of the first observation of an epoch or after a cut, as if it had lasted that long.
+_FIRST_S = 1 / 25
+
+
+class Params(PluginParams):
+    """Parameters of `exponential`; times in seconds of the stream.
+
+    time_constant_s: age at which an observation's weight has fallen to 1/e.
+    margin: lead in smoothed probability that a challenger needs over the stable scene.
+    confirm_s: how long it must keep that lead.
+    cut_memory: share of the past's weight that survives a hard cut.
+    cut_window_s: how long after a cut a challenger needs no waiting time.
+    unknown_threshold: smoothed probability under which no scene is believed; None takes the model's calibrated one.
+    unknown_margin: how far above that threshold belief comes back.
+    """
+
+    time_constant_s: float = Field(default=0.8, gt=0)
+    margin: float = Field(default=0.08, ge=0, le=1)
+    confirm_s: float = Field(default=0.4, ge=0)
+    cut_memory: float = Field(default=0.02, ge=0, le=1)
+    cut_window_s: float = Field(default=0.5, ge=0)
+    unknown_threshold: float | None = Field(default=None, ge=0, le=1)
+    unknown_margin: float = Field(default=0.05, ge=0, le=1)
+
+
+@dataclass
+class _Track:
+    """Everything that an epoch has left behind."""
+
+    epoch: int
+    weighted: NDArray[np.float64]  # (C,) weighted sum of probabilities
+    weight: float  # sum of the weights
+    last_s: float
+    stable: int
+    since_pts: int
+    since_s: float
+    cut_s: float = -math.inf
+    challenger: int | None = None
+    challenger_s: float = 0.0
+    unknown: bool = False
+
+
+class ExponentialSmoother(Smoother):
+    """See the module. `unknown_threshold` is the one in force, the model's or the user's."""
+
+    def __init__(self, params: Params, unknown_threshold: float) -> None:
+        self.params = params
+        self.unknown_threshold = unknown_threshold
+        self._track: _Track | None = None
+
+    def update(self, observation: Observation) -> Belief:
+        """Take the next observation; time that runs backwards within an epoch counts as standing still."""
+        track = self._track
+        if track is None or track.epoch != observation.epoch:
+            track = self._track = self._start(observation)
+            changed = True
+        else:
+            self._average(track, observation)
+            changed = self._decide(track, observation)
+        smoothed = track.weighted / track.weight
+        self._believe(track, float(smoothed.max()))
+        return Belief(
+            probabilities=smoothed.astype(np.float32),
+            scene=track.stable,
+            p=float(smoothed[track.stable]),
+            since_pts=track.since_pts,
+            dwell_s=max(0.0, observation.seconds - track.since_s),
+            changed=changed,
+            held=int(smoothed.argmax()) != track.stable,
+            unknown=track.unknown,
+        )
+
+    def describe(self) -> Mapping[str, object]:
+        """Kind and parameters, the threshold as it is in force."""
+        parameters = self.params.model_dump() | {"unknown_threshold": self.unknown_threshold}
+        return {"kind": "exponential", **parameters}
+
+    def _start(self, observation: Observation) -> _Track:
+        weight = self._gain(_FIRST_S)
+        probabilities = observation.probabilities.astype(np.float64)
+        return _Track(
+            epoch=observation.epoch,
+            weighted=probabilities * weight,
+            weight=weight,
+            last_s=observation.seconds,
+            stable=int(probabilities.argmax()),
+            since_pts=observation.pts,
+            since_s=observation.seconds,
+        )
+
+    def _gain(self, dt_s: float) -> float:
+        return 1.0 - math.exp(-dt_s / self.params.time_constant_s)
+
+    def _average(self, track: _Track, observation: Observation) -> None:
+        gain = self._gain(max(0.0, observation.seconds - track.last_s))
+        track.last_s = max(track.last_s, observation.seconds)
+        keep = 1.0 - gain
+        if observation.cut:
+            keep *= self.params.cut_memory
+            gain = max(gain, self._gain(_FIRST_S))
+            track.cut_s = observation.seconds
+        track.weighted = track.weighted * keep + observation.probabilities * gain
+        track.weight = track.weight * keep + gain
+
+    def _decide(self, track: _Track, observation: Observation) -> bool:
+        """Let a challenger take over where the evidence is clear; True if it did."""
+        smoothed = track.weighted / track.weight
+        leader = int(smoothed.argmax())
+        margin = 0.0 if observation.cut else self.params.margin
+        if leader == track.stable or smoothed[leader] - smoothed[track.stable] < margin:
+            track.challenger = None
+            return False
+        now = observation.seconds
+        if track.challenger != leader:
+            track.challenger, track.challenger_s = leader, now
+        loosened = now - track.cut_s <= self.params.cut_window_s
+        if now - track.challenger_s < self.params.confirm_s and not loosened:
+            return False
+        track.stable, track.since_pts, track.since_s = leader, observation.pts, now
+        track.challenger = None
+        return True
+
+    def _believe(self, track: _Track, best: float) -> None:
+        # Two thresholds, so that a probability that trembles around one does not make `unknown` flicker.
+        back = self.unknown_threshold + (self.params.unknown_margin if track.unknown else 0.0)
+        track.unknown = best < back
+
+
+def build(params: Params, *, unknown_threshold: float = 0.0) -> ExponentialSmoother:
+    """Build the smoother; `unknown_threshold` is the model's calibrated one."""
+    own = params.unknown_threshold
+    return ExponentialSmoother(params, unknown_threshold if own is None else own)

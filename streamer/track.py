@@ -1,0 +1,78 @@
+"""`Track`: the way of one camera's frames through networks and smoothing, `Frame` in, `SceneState` out."""
+
+from __future__ import annotations
+
+from config.schema import Settings
+from models.cuts import CutDetector
+from models.prediction import Prediction
+from models.recognizer import Recognizer
+from models.smoothing import SMOOTHERS
+from models.smoothing.base import Observation, Smoother
+from streamer.frame import Frame
+from streamer.state import Drops, ModelIdentity, SceneState
+
+
+class Track:
+    """What one source has left behind: its smoother, its last picture, its count of states.
+
+    Args:
+        recognizer: shared by all sources of a worker.
+        settings: smoother and cut detection.
+    """
+
+    def __init__(self, recognizer: Recognizer, settings: Settings) -> None:
+        package = recognizer.package
+        self._recognizer = recognizer
+        self._smoother: Smoother = SMOOTHERS.build(
+            settings.smoother.kind,
+            settings.smoother.params,
+            unknown_threshold=package.manifest.calibration.unknown_threshold,
+        )
+        self._smoother_identity = dict(self._smoother.describe())
+        self._model = ModelIdentity(
+            name=package.manifest.name,
+            sha256=package.weights_sha256,
+            labels_sha256=package.labels_sha256,
+            segmenter=package.manifest.segmenter.kind,
+        )
+        cut = settings.cut
+        self._cuts = CutDetector(cut.threshold, cut.ratio) if cut.enabled else None
+        self._epoch: int | None = None
+        self._count = 0
+
+    def step(self, frame: Frame, drops: Drops = Drops()) -> SceneState:  # noqa: B008 - immutable
+        """The state after `frame`; frames come in order.
+
+        Args:
+            frame: the next frame of this source.
+            drops: frames of this source lost so far.
+        """
+        return self.advance(frame, self._recognizer.predict(frame.image), drops)
+
+    def advance(self, frame: Frame, prediction: Prediction, drops: Drops) -> SceneState:
+        """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
+        is_cut = self._is_cut(frame)
+        belief = self._smoother.update(
+            Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut)
+        )
+        state = SceneState(
+            frame=frame,
+            seq=self._count,
+            prediction=prediction,
+            belief=belief,
+            drops=drops,
+            cut=is_cut,
+            model=self._model,
+            smoother=self._smoother_identity,
+            groups=self._recognizer.package.group_shares(belief.probabilities),
+        )
+        self._count += 1
+        return state
+
+    def _is_cut(self, frame: Frame) -> bool:
+        if self._cuts is None:
+            return False
+        if frame.epoch != self._epoch:
+            self._cuts.reset()
+            self._epoch = frame.epoch
+        return self._cuts.update(frame.image)
