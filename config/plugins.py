@@ -12,11 +12,20 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from config.errors import ConfigError, UnknownPluginError
+from config.errors import ConfigError, UnknownPluginError, UserError
+from config.faults import describe
+
+__all__ = ["MissingLibraryError", "PluginParams", "Registry", "describe"]
+
+_OUR_PACKAGES = frozenset({"config", "models", "streamer", "tools"})
+
+
+class MissingLibraryError(UserError, ImportError):
+    """A plug-in whose library is not installed; the message names both."""
 
 
 class PluginParams(BaseModel):
@@ -38,7 +47,7 @@ class Registry:
     package: str
 
     # Files of a plug-in folder that are shared code rather than plug-ins.
-    helpers = frozenset({"base"})
+    helpers: ClassVar[frozenset[str]] = frozenset({"base"})
 
     def names(self) -> list[str]:
         """Names of all plug-ins, sorted, without importing any of them."""
@@ -53,17 +62,26 @@ class Registry:
 
         Raises:
             UnknownPluginError: no file has that name.
-            ImportError: the file exists, but a library it needs does not.
+            MissingLibraryError: the file exists, but a library it needs does not.
+            ImportError: the file exists, but it or a library it needs is broken.
         """
         if name not in self.names():
             raise UnknownPluginError(self.what, name, self.names())
-        return importlib.import_module(f"{self.package}.{name}")
+        try:
+            return importlib.import_module(f"{self.package}.{name}")
+        except ModuleNotFoundError as error:
+            library = (error.name or "").partition(".")[0]
+            if not library or library in _OUR_PACKAGES:
+                raise
+            raise MissingLibraryError(
+                f"{self.what} {name!r} needs the library {library!r}, which is not installed", name=error.name
+            ) from error
 
     def params(self, name: str, values: Mapping[str, Any]) -> PluginParams:
         """Validate `values` against the plug-in's `Params`; errors name the plug-in and the key."""
         cls: type[PluginParams] = self.load(name).Params
         try:
-            return cls(**values)
+            return cls.model_validate(dict(values))
         except ValidationError as error:
             raise ConfigError(f"{self.what} {name!r}: {describe(error, cls)}") from error
 
@@ -71,26 +89,3 @@ class Registry:
         """Build the plug-in `name` from its parameters; `context` goes to its builder as keywords."""
         params = self.params(name, values)
         return self.load(name).build(params, **context)
-
-
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for all faults of a validation: key path, what is wrong, what would be right."""
-    return "; ".join(_fault(dict(item), model) for item in error.errors())
-
-
-def _fault(item: dict[str, Any], model: type[BaseModel]) -> str:
-    path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {path!r}; known here: {', '.join(_siblings(model, item['loc']))}"
-    return f"{path or 'value'} = {item['input']!r}: {item['msg'].lower()}"
-
-
-def _siblings(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """The keys that stand beside `location` in the schema."""
-    here: Any = model
-    for part in location[:-1]:
-        if not isinstance(part, str) or not hasattr(here, "model_fields"):
-            continue
-        field = here.model_fields.get(part)
-        here = field.annotation if field is not None else here
-    return sorted(getattr(here, "model_fields", {}))
