@@ -18,7 +18,7 @@ T = TypeVar("T")
 Policy = Literal["latest", "every"]
 
 
-class EndOfChannel(Exception):  # noqa: N818 - an end, not an error
+class EndOfChannel(Exception):
     """The sender closed the channel and everything queued has been taken."""
 
 
@@ -43,6 +43,12 @@ class Channel(Generic[T]):
         self._closed = False
         self._cancelled = False
         self._error: BaseException | None = None
+
+    def set_policy(self, policy: Policy, capacity: int) -> None:
+        """Change what happens when the channel is full, and when that is."""
+        with self._wake:
+            self.policy, self.capacity = policy, capacity
+            self._wake.notify_all()
 
     def put(self, item: T, *, droppable: bool = True) -> None:
         """Queue `item`; one that is not `droppable` is never replaced, and waits for room under either policy.
@@ -135,7 +141,7 @@ class Inbox(Generic[T]):
         self._wake = threading.Condition()
         self._lanes: deque[Channel[T]] = deque()
 
-    def lane(self, capacity: int, policy: Policy) -> Channel[T]:
+    def lane(self, capacity: int = 1, policy: Policy = "every") -> Channel[T]:
         """A new channel into this inbox."""
         channel: Channel[T] = Channel(capacity, policy, self._wake)
         with self._wake:
@@ -150,16 +156,27 @@ class Inbox(Generic[T]):
         """
         while True:
             try:
-                yield self._next()
+                yield self.get()
             except EndOfChannel:
                 return
 
-    def _next(self) -> T:
+    def get(self, timeout_s: float | None = None) -> T:
+        """The next item of any lane, waiting up to `timeout_s` for one.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            EndOfChannel: every lane has ended.
+            BaseException: the error with which a sender died, once its queued items are taken.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._wake:
             while self._lanes:
                 channel = next((lane for lane in self._lanes if lane.ready()), None)
                 if channel is None:
-                    self._wake.wait()
+                    remaining = None if deadline is None else deadline - time.monotonic()
+                    if remaining is not None and remaining <= 0:
+                        raise TimeoutError
+                    self._wake.wait(remaining)
                     continue
                 self._lanes.remove(channel)
                 try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from streamer.channel import Policy
 from streamer.frame import Frame
 from streamer.sources.base import SourceInfo
 from streamer.state import Drops, SceneState
@@ -11,10 +12,11 @@ from streamer.state import Drops, SceneState
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A source delivers from here on."""
+    """A source delivers from here on, frames dropped or not as `policy` says."""
 
     source: str
     info: SourceInfo
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)

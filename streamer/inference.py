@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from streamer.channel import Channel, Inbox
+from streamer.channel import Inbox
 from streamer.events import CaptureItem, Ended, StreamItem
 from streamer.frame import Frame
 from streamer.state import Drops
@@ -19,7 +20,8 @@ class Inference:
         inbox: frames and events of all sources.
         tracks: per source name, its way from frame to state.
         drops: per source name, how many frames it has lost before they came here.
-        output: where states and events go, in order per source.
+        deliver: takes states and events, in order per source; it may block.
+        stop: once set, frames that still wait are left unlabelled, so that the end comes soon.
     """
 
     def __init__(
@@ -27,20 +29,22 @@ class Inference:
         inbox: Inbox[CaptureItem],
         tracks: Mapping[str, Track],
         drops: Mapping[str, Callable[[], Drops]],
-        output: Channel[StreamItem],
+        deliver: Callable[[StreamItem], None],
+        stop: threading.Event,
     ) -> None:
         self._inbox = inbox
         self._tracks = tracks
         self._drops = drops
-        self._output = output
+        self._deliver = deliver
+        self._stop = stop
 
     def run(self) -> None:
         """Serve until every source has ended. An error of the networks ends the thread."""
         for item in self._inbox:
             if isinstance(item, Frame):
-                state = self._tracks[item.source].step(item, self._drops[item.source]())
-                self._output.put(state)
+                if not self._stop.is_set():
+                    self._deliver(self._tracks[item.source].step(item, self._drops[item.source]()))
             elif isinstance(item, Ended):
-                self._output.put(replace(item, drops=self._drops[item.source]()), droppable=False)
+                self._deliver(replace(item, drops=self._drops[item.source]()))
             else:
-                self._output.put(item, droppable=False)
+                self._deliver(item)
