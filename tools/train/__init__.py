@@ -1,0 +1,1 @@
+"""Training of scene networks: read `loop.py` first."""

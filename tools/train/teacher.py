@@ -22,12 +22,10 @@ class Teacher:
     """DeepLabV3 in 8 bits; `soft_map` gives its three best classes per position."""
 
     def __init__(self, model: Path, threads: int = 1) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]
 
         # The file's only output is the arg-max, so every tensor is kept and the logits are read from inside.
-        self._interpreter: Any = Interpreter(
-            str(model), num_threads=threads, experimental_preserve_all_tensors=True
-        )
+        self._interpreter: Any = Interpreter(str(model), num_threads=threads, experimental_preserve_all_tensors=True)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._logits = _find_logits(self._interpreter.get_tensor_details())
@@ -56,9 +54,7 @@ def top_classes(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], 
 
 
 def _find_logits(tensors: list[dict[str, Any]]) -> dict[str, Any]:
-    found = [
-        t for t in tensors if tuple(t["shape"]) == _LOGITS_SHAPE and str(t["name"]).startswith("logits/")
-    ]
+    found = [t for t in tensors if tuple(t["shape"]) == _LOGITS_SHAPE and str(t["name"]).startswith("logits/")]
     if len(found) != 1:
         raise ValueError(f"the teacher has {len(found)} tensors of logits {_LOGITS_SHAPE}, expected 1")
     return found[0]

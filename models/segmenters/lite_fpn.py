@@ -1,0 +1,79 @@
+"""Segmenter `lite_fpn`: EfficientNet-Lite0 with a light feature pyramid decoder.
+
+Its encoder is shared: a classifier goes on from the same features, so that a picture is encoded once.
+The decoder follows Lin et al., "Feature Pyramid Networks" (arXiv 1612.03144), with depthwise-separable convolutions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from config.plugins import PluginParams
+from models.layers.efficientnet_lite import PYRAMID_CHANNELS, ConvNorm, EfficientNetLite0, Pyramid
+
+
+class Params(PluginParams):
+    """Parameters of `lite_fpn`.
+
+    class_ids: ADE20K id (1..150) of each output channel; 0 for "none of the others".
+    width: channels of the decoder.
+    """
+
+    class_ids: tuple[int, ...] = tuple(range(32))
+    width: int = Field(default=64, ge=8, le=512)
+
+    @field_validator("class_ids")
+    @classmethod
+    def _ids_exist(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
+        if len(ids) < 2 or len(set(ids)) != len(ids) or not all(0 <= i <= 150 for i in ids):
+            raise ValueError("class_ids needs two or more different ids from 0 to 150")
+        return ids
+
+
+class SegmenterOutput(NamedTuple):
+    """What the segmenter says about pictures (B, 3, H, W)."""
+
+    features: Tensor  # (B, F, H/32, W/32), of the shared encoder
+    logits: Tensor  # (B, S, H/8, W/8), one channel per class of `class_ids`
+
+
+class LiteFpn(nn.Module):
+    """Encoder, top-down decoder, class logits at an eighth of the picture's size."""
+
+    feature_channels = PYRAMID_CHANNELS[-1]
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.class_ids = params.class_ids
+        self.encoder = EfficientNetLite0()
+        self.laterals = nn.ModuleList(ConvNorm(c, params.width, act=False) for c in PYRAMID_CHANNELS)
+        self.refine16 = _separable(params.width)
+        self.refine8 = nn.Sequential(_separable(params.width), _separable(params.width))
+        self.head = nn.Conv2d(params.width, len(params.class_ids), 1)
+
+    def forward(self, picture: Tensor) -> SegmenterOutput:
+        """Segment pictures (B, 3, H, W) float32 RGB, normalised; H and W are multiples of 32."""
+        return self.decode(self.encoder(picture))
+
+    def decode(self, pyramid: Pyramid) -> SegmenterOutput:
+        """Class logits from the encoder's features."""
+        fine, middle, coarse = (lateral(f) for lateral, f in zip(self.laterals, pyramid, strict=True))
+        middle = self.refine16(middle + _double(coarse))
+        return SegmenterOutput(pyramid.stride32, self.head(self.refine8(fine + _double(middle))))
+
+
+def build(params: Params) -> LiteFpn:
+    """Build the segmenter with random weights."""
+    return LiteFpn(params)
+
+
+def _separable(width: int) -> nn.Sequential:
+    return nn.Sequential(ConvNorm(width, width, 3, groups=width, act=False), ConvNorm(width, width))
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -1,0 +1,268 @@
+"""The training loop, from top to bottom: data, stages, epochs, steps, checkpoints.
+
+A run lives in one folder: `cache/` (decoded pictures and the teacher's maps), `last.pt` (to resume from), `best.pt`
+(the averaged weights that did best on dev), `log.jsonl` (a line per epoch). Resuming repeats what an unbroken run does.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from models.layers.efficientnet_lite import Pyramid
+from models.scene_network import SceneNetwork, build_scene_network
+from tools import metrics
+from tools.data.manifest import Entry, PictureManifest
+from tools.train import stage as stages
+from tools.train.cache import PictureCache, build_cache
+from tools.train.data import NO_SCENE, Pool, Sample, Samples, dev_rows, epoch_order, learn_palette
+from tools.train.imagenet import load_imagenet
+from tools.train.losses import scene_loss, segmentation_loss, soft_maps
+from tools.train.package import package_model
+from tools.train.recipe import Recipe, Stage, read_recipe
+from tools.train.scoring import normalise, score
+
+Say = Callable[[str], None]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything a run learns from and is selected on."""
+
+    pool: Pool
+    scenes: PictureCache
+    targets: Rows  # of every picture in `scenes`
+    train: Rows  # rows of `scenes`
+    dev: Rows
+    val: Rows
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the next epoch to run, and the best so far."""
+
+    stage: int = 0
+    epoch: int = 0
+    best: float = 0.0
+    updates: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def main_train(
+    recipe: Path, root: Path, output: Path, resume: bool = False, workers: int = 1, say: Say = print
+) -> None:
+    """Train by `recipe` on the data under `root`, into the folder `output`.
+
+    Raises:
+        UserError: a recipe, manifest or picture that cannot be used, or a run in `output` that `resume` does not allow.
+    """
+    plan = read_recipe(recipe)
+    output.mkdir(parents=True, exist_ok=True)
+    corpus = load_corpus(plan, root, output / "cache", say)
+    say(f"{len(corpus.train)} pictures to train on, {len(corpus.dev)} in dev, {len(corpus.val)} in val")
+    Trainer(plan, corpus, output, workers, say).run(resume)
+    best = load_checkpoint(output / "best.pt")
+    assert best is not None
+    targets = corpus.targets[corpus.dev]
+    package_model(plan, best["network"], corpus.scenes, corpus.dev, targets, output / "model")
+    say(f"wrote {output / 'model'}")
+
+
+def load_corpus(recipe: Recipe, root: Path, cache: Path, say: Say) -> Corpus:
+    """Read the manifests, fill the caches, set dev aside."""
+    manifest = PictureManifest.read(root / recipe.data.scenes, root)
+    scenes = _cached(manifest, root, recipe, cache / "scenes", say)
+    targets = manifest.targets(recipe.labels)
+    dev, train, val = _split(manifest.entries, recipe.data.dev_share)
+    places = [np.stack([np.zeros_like(train), train], axis=1)]
+    pool_targets = [targets[train]]
+    caches = [scenes]
+    if recipe.data.extra:
+        extra = PictureManifest.read(root / recipe.data.extra, root, scene_column="ade20k_scene")
+        caches.append(_cached(extra, root, recipe, cache / "extra", say))
+        rows = np.arange(len(extra))
+        places.append(np.stack([np.ones_like(rows), rows], axis=1))
+        pool_targets.append(np.array([_extra_target(e, recipe) for e in extra.entries]))
+    pool = Pool(tuple(caches), np.concatenate(places), np.concatenate(pool_targets))
+    return Corpus(pool, scenes, targets, train, dev, val)
+
+
+class Trainer:
+    """One run of a recipe."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, output: Path, workers: int, say: Say) -> None:
+        self.recipe = recipe
+        self.corpus = corpus
+        self.output = output
+        self.workers = workers
+        self.say = say
+        torch.manual_seed(recipe.seed)
+        self.network = build_scene_network(recipe.network()).to(memory_format=torch.channels_last)
+        load_imagenet(self.network)
+        self.average = copy.deepcopy(self.network)
+        self.progress = Progress()
+        self.palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    def run(self, resume: bool) -> None:
+        """Run all stages that are left."""
+        state = load_checkpoint(self.output / "last.pt") if resume else None
+        if state:
+            self._restore(state)
+        while self.progress.stage < len(self.recipe.stages):
+            self._run_stage(self.recipe.stages[self.progress.stage], state and state["optimizer"])
+            state = None
+            self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
+
+    def _run_stage(self, stage: Stage, optimizer_state: dict[str, Any] | None) -> None:
+        stages.set_trainable(self.network, stage)
+        self.optimizer = stages.build_optimizer(self.network, stage, self.recipe)
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if optimizer_state and self.progress.epoch:
+            self.optimizer.load_state_dict(optimizer_state)
+        encode = stages.frozen_encoder(self.network, stage, self.recipe.size)
+        while self.progress.epoch < stage.epochs:
+            self._run_epoch(stage, rates, encode)
+
+    def _run_epoch(self, stage: Stage, rates: list[float], encode: Callable[[Tensor], Pyramid]) -> None:
+        began = time.monotonic()
+        number = self.progress.epoch
+        seed = (self.recipe.seed, self.progress.stage, number)
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # dropout
+        stages.set_training_mode(self.network)
+        loader = self._loader(seed)
+        total = stage.epochs * len(loader)
+        losses = []
+        for step, batch in enumerate(loader, start=number * len(loader)):
+            self._set_rates(rates, stages.learning_rate(step, total, stage))
+            losses.append(self._step(Sample(*batch), encode))
+        self.progress.epoch += 1
+        result = self._measure() | {
+            "loss": float(np.mean(losses)),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        self._keep(result)
+        self.say(f"{stage.name} {number + 1}/{stage.epochs}: " + json.dumps(result))
+
+    def _loader(self, seed: tuple[int, ...]) -> DataLoader[Sample]:
+        recipe, pool = self.recipe, self.corpus.pool
+        order = epoch_order(pool.targets, recipe.balance, self.recipe.stages[self.progress.stage].epoch_samples, seed)
+        samples = Samples(pool, order, recipe.size, recipe.augmentation, self.palette, seed)
+        return DataLoader(samples, recipe.batch, drop_last=True, num_workers=self.workers)
+
+    def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid]) -> float:
+        assert self.optimizer is not None
+        picture, target, labels, scores, boxes, mirrored = (torch.as_tensor(x) for x in batch)
+        output = self.network.forward_from(encode(normalise(picture, self.recipe.mean, self.recipe.std)))
+        classes, *size = output.segmentation.shape[1:]
+        soft = soft_maps(labels, scores, boxes, mirrored, classes, (size[0], size[1]))
+        loss = scene_loss(output, target, self.recipe.loss)
+        loss = loss + self.recipe.loss.segmentation * segmentation_loss(output.segmentation, soft)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self._update_average()
+        return float(loss.detach())
+
+    def _set_rates(self, rates: list[float], share: float) -> None:
+        assert self.optimizer is not None
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * share
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged weights towards the current ones, faster at the start."""
+        self.progress.updates += 1
+        keep = min(self.recipe.ema, self.progress.updates / (self.progress.updates + 20))
+        for ours, new in zip(_tensors(self.average), _tensors(self.network), strict=True):
+            ours.lerp_(new, 1 - keep) if ours.is_floating_point() else ours.copy_(new)
+
+    def _measure(self) -> dict[str, float]:
+        """Figures of the averaged weights on dev."""
+        scores = score(self.average, self.corpus.scenes, self.corpus.dev, self.recipe)
+        targets = self.corpus.targets[self.corpus.dev]
+        report = metrics.summary(metrics.softmax(scores.scene), targets)
+        heads = {
+            "rgb": metrics.top_k_accuracy(scores.rgb, targets, 1),
+            "semantic": metrics.top_k_accuracy(scores.semantic, targets, 1),
+        }
+        agreement = {"agreement": float(scores.agreement.mean())}
+        return {k: round(v, 4) for k, v in (report | heads | agreement).items() if k != "count"}
+
+    def _keep(self, result: dict[str, float]) -> None:
+        """Write the checkpoints and the log line of an epoch."""
+        self.progress.history.append(result)
+        quality = (result["top1"] + result["mca"]) / 2
+        if quality > self.progress.best:
+            self.progress.best = quality
+            save_checkpoint(self.output / "best.pt", {"network": self.average.state_dict(), "dev": result})
+        assert self.optimizer is not None
+        state = {
+            "recipe": self.recipe.model_dump_json(),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+        }
+        save_checkpoint(self.output / "last.pt", state)
+        with (self.output / "log.jsonl").open("a", encoding="utf-8") as log:
+            print(json.dumps({"stage": self.progress.stage, "epoch": self.progress.epoch} | result), file=log)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.progress = Progress(**state["progress"])
+        self.say(f"resuming after epoch {self.progress.epoch} of stage {self.progress.stage + 1}")
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint in one go: a run that is killed meanwhile leaves the old one."""
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint; None if there is none."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _cached(manifest: PictureManifest, root: Path, recipe: Recipe, folder: Path, say: Say) -> PictureCache:
+    paths = [manifest.path(i) for i in range(len(manifest))]
+
+    def report(what: str, done: int, total: int) -> None:
+        if done % 10 == 0 or done == total:
+            say(f"{folder.name}: {what} {done}/{total}")
+
+    return build_cache(paths, folder, root / recipe.data.teacher, report=report)
+
+
+def _split(entries: tuple[Entry, ...], dev_share: float) -> tuple[Rows, Rows, Rows]:
+    """Rows of dev, train without dev, and val."""
+    train = np.flatnonzero([e.split == "train" for e in entries])
+    chosen = dev_rows(tuple(entries[i] for i in train), dev_share)
+    return train[chosen], train[~chosen], np.flatnonzero([e.split == "val" for e in entries])
+
+
+def _extra_target(entry: Entry, recipe: Recipe) -> int:
+    scene = recipe.data.extra_scenes.get(entry.scene)
+    return NO_SCENE if scene is None else recipe.labels.index(scene)
+
+
+def _tensors(network: SceneNetwork) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

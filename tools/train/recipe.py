@@ -1,0 +1,111 @@
+"""The recipe of a training run: a YAML file, checked in full before anything is read or built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from config.errors import ConfigError
+from config.plugins import describe
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(_Part):
+    """A segmenter or a classifier: the name of its file and its parameters."""
+
+    kind: str
+    params: dict[str, Any] = {}
+
+
+class Data(_Part):
+    """Where the pictures and the teacher are, relative to the data folder."""
+
+    scenes: str  # CSV: path, scene, split, source, group
+    extra: str | None = None  # CSV: path, ade20k_scene; pictures for the segmentation
+    extra_scenes: dict[str, str] = {}  # ade20k_scene -> scene: these pictures teach the scene too
+    teacher: str
+    dev_share: float = Field(default=0.1, gt=0, lt=0.5)
+
+
+class Augmentation(_Part):
+    """Chances and ranges of the picture's random changes."""
+
+    scale: tuple[float, float] = (0.35, 1.0)  # share of the area
+    ratio: tuple[float, float] = (0.6, 1.7)  # width to height, of the squashed picture
+    grey: float = 0.35  # a colour picture loses its colour
+    colourise: float = 0.7  # a grey picture is given colour
+    jitter: float = 0.3  # brightness, contrast, saturation
+    degrade: float = 0.25  # blur, noise, JPEG or low light
+
+
+class Loss(_Part):
+    """Weights of the losses beside the scene's cross-entropy."""
+
+    rgb: float = 0.3
+    semantic: float = 0.3
+    segmentation: float = 1.0
+    label_smoothing: float = 0.1
+
+
+class Stage(_Part):
+    """A stretch of training; `trains` names how far down the network is trained."""
+
+    name: str
+    trains: Literal["heads", "upper", "middle"]
+    epochs: int = Field(gt=0)
+    epoch_samples: int = Field(default=6000, gt=0)  # an epoch ends, and is saved, after so many pictures
+    lr: float = Field(gt=0)  # of the heads
+    encoder_lr: float = Field(default=0.0, ge=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the stage's steps
+    final: float = Field(default=0.02, ge=0, le=1)  # the cosine ends at this share of the rate
+
+
+class Recipe(_Part):
+    """All of a run that is not the machine's."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]] = {}  # kinds of scenes, for summed probabilities
+    segmenter: Plugin
+    classifier: Plugin
+    size: int = Field(default=224, multiple_of=32)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    data: Data
+    augmentation: Augmentation = Augmentation()
+    loss: Loss = Loss()
+    stages: tuple[Stage, ...]
+    seed: int = 1
+    batch: int = Field(default=64, gt=1)
+    balance: float = Field(default=0.5, ge=0, le=1)  # 0: as the data is; 1: every scene equally often
+    weight_decay: float = 0.02
+    ema: float = Field(default=0.998, ge=0, lt=1)  # decay of the averaged weights, per step
+    known_share: float = 0.95  # of dev that stays above `unknown_threshold`
+
+    def network(self) -> dict[str, Any]:
+        """What `build_scene_network` needs."""
+        return {
+            "segmenter": self.segmenter.model_dump(),
+            "classifier": self.classifier.model_dump(),
+            "labels": list(self.labels),
+        }
+
+
+def read_recipe(file: Path) -> Recipe:
+    """Read and check a recipe; errors name the file and the key."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return Recipe(**values)
+    except FileNotFoundError as error:
+        raise ConfigError(f"no recipe at {file}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not YAML: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {describe(error, Recipe)}") from error

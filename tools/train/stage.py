@@ -1,0 +1,97 @@
+"""What a stage of training changes: which parameters, at which rates, and which part of the encoder only runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from models.layers.efficientnet_lite import EfficientNetLite0, Pyramid
+from models.scene_network import SceneNetwork
+from tools.train.frozen import FrozenModule
+from tools.train.recipe import Recipe, Stage
+
+_PRETRAINED = ("segmenter.encoder.", "classifier.head.")
+_TRAINED_PARTS = {"heads": (), "upper": ("upper",), "middle": ("middle", "upper")}
+
+
+def set_trainable(network: SceneNetwork, stage: Stage) -> None:
+    """Let gradients reach only what the stage trains."""
+    parts = tuple(f"segmenter.encoder.{part}." for part in _TRAINED_PARTS[stage.trains])
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith("segmenter.encoder.") or name.startswith(parts))
+
+
+def set_training_mode(network: SceneNetwork) -> None:
+    """Training mode, but pretrained batch norms keep ImageNet's statistics: batches here are small and few."""
+    network.train()
+    for name, module in network.named_modules():
+        if f"{name}.".startswith(_PRETRAINED) and isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+def build_optimizer(network: SceneNetwork, stage: Stage, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with the encoder's own rate; vectors (biases, norms) do not decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            key = (name.startswith(_PRETRAINED), parameter.ndim > 1)
+            groups.setdefault(key, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": stage.encoder_lr if pretrained else stage.lr,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+            }
+            for (pretrained, decays), parameters in groups.items()
+        ]
+    )
+
+
+def learning_rate(step: int, steps: int, stage: Stage) -> float:
+    """Share of the full rate at a step: linear warm-up, then half a cosine down to `stage.final`."""
+    warmup = max(1, round(stage.warmup * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def frozen_encoder(network: SceneNetwork, stage: Stage, size: int) -> Callable[[Tensor], Pyramid]:
+    """The encoder of a stage: what stays as it is runs frozen, the rest in torch.
+
+    Takes normalised pictures (B, 3, size, size); the network's segmenter must be one with `EfficientNetLite0`.
+    """
+    example = torch.zeros(1, 3, size, size)
+    encoder = network.segmenter.encoder
+    assert isinstance(encoder, EfficientNetLite0)
+    if stage.trains == "heads":
+        whole = FrozenModule(encoder, example)
+        return lambda picture: Pyramid(*(_channels_last(x) for x in whole(picture)))
+    if stage.trains == "middle":
+        lower = FrozenModule(encoder.lower, example)
+        return lambda picture: encoder.encode_upper(_channels_last(lower(picture)[0]))
+    below = FrozenModule(_LowerAndMiddle(encoder), example)
+
+    def encode(picture: Tensor) -> Pyramid:
+        stride8, stride16 = (_channels_last(x) for x in below(picture))
+        return Pyramid(stride8, stride16, encoder.upper(stride16))
+
+    return encode
+
+
+class _LowerAndMiddle(nn.Module):
+    def __init__(self, encoder: EfficientNetLite0) -> None:
+        super().__init__()
+        self.lower, self.middle = encoder.lower, encoder.middle
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        stride8: Tensor = self.lower(picture)
+        return stride8, self.middle(stride8)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
