@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 from streamer.frame import Clock, Frame, Picture
 
@@ -53,9 +53,11 @@ class Source(ABC):
     the epoch grows by one.
     """
 
-    clock: ClassVar[Clock]
+    clock: Clock
+    """How the capture times of this source are had; known once it is open."""
 
     def __init__(self, name: str, uri: str) -> None:
+        """`uri` is the address without credentials: it goes to logs and messages."""
         self.name = name
         self.uri = uri
         self.decode_drops = 0
@@ -63,6 +65,8 @@ class Source(ABC):
         self._next_id = 0
         self._epoch = 0
         self._opened = False
+        self._shots: Iterator[Decoded] | None = None
+        self._last_pts: int | None = None
 
     @abstractmethod
     def _open(self) -> SourceInfo:
@@ -87,35 +91,38 @@ class Source(ABC):
         Raises:
             SourceError: it cannot be opened; the message says what to do.
         """
-        if self._opened:
-            self._epoch += 1
+        self._shots, self._last_pts = None, None
         info = self._open()
+        self._epoch += self._opened  # only an attempt that succeeds is a new epoch
         self._opened = True
         return info
 
     def frames(self) -> Iterator[Frame]:
         """Every frame in order; pts that run backwards start a new epoch.
 
+        A second call goes on where the first was left, and after the end of the stream it ends at once.
+
         Raises:
             SourceLost: a live source went silent.
             TruncatedError: a recording ended early; all frames before that were yielded.
         """
-        last_pts: int | None = None
-        for shot in self._decode():
-            if last_pts is not None and shot.pts <= last_pts:
+        if self._shots is None:
+            self._shots = self._decode()
+        for shot in self._shots:
+            if self._last_pts is not None and shot.pts <= self._last_pts:
                 self._epoch += 1
-            last_pts = shot.pts
+            self._last_pts = shot.pts
+            number, self._next_id = self._next_id, self._next_id + 1
             yield Frame(
                 image=shot.image,
                 pts=shot.pts,
                 time_base=shot.time_base,
-                frame_id=self._next_id,
+                frame_id=number,
                 source=self.name,
                 epoch=self._epoch,
                 t_capture_ns=shot.t_capture_ns,
                 clock=self.clock,
             )
-            self._next_id += 1
 
     def __enter__(self) -> Self:
         return self

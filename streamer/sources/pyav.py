@@ -1,0 +1,179 @@
+"""Files, rtsp:// and http(s):// streams, decoded by FFmpeg through PyAV."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from pydantic import PositiveFloat
+
+from config.plugins import PluginParams
+from streamer.address import NETWORK_SCHEMES, redact
+from streamer.errors import SourceError, SourceLost, TruncatedError
+from streamer.sources._colour import RgbConverter
+from streamer.sources._ffmpeg import open_file, open_network, reason, video_stream
+from streamer.sources._truncation import announced_frames, has_exact_packets
+from streamer.sources.base import Decoded, Source, SourceInfo
+
+
+class Params(PluginParams):
+    """Time limits and transport; they concern network streams alone."""
+
+    open_timeout_s: PositiveFloat = 4.0
+    read_timeout_s: PositiveFloat = 3.0
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+
+
+def build(params: Params, *, uri: str, name: str) -> PyAVSource:
+    """The source for a path or a network address."""
+    return PyAVSource(params, uri, name)
+
+
+class PyAVSource(Source):
+    """A recording or a network stream.
+
+    Times are the stream's own. Where a frame has no pts, its dts stands in; where it has neither, a live stream gets
+    the time of arrival, a recording the previous frame's time plus its duration (raw streams, no usual container).
+    Damaged packets are counted in `decode_drops` and left out.
+    """
+
+    def __init__(self, params: Params, uri: str, name: str) -> None:
+        super().__init__(name, redact(uri))
+        self.clock = "file"
+        self._params = params
+        self._target = uri
+        self._remote = uri.partition("://")[0].lower() in NETWORK_SCHEMES
+        self._container: InputContainer | None = None
+        self._rgb = RgbConverter()
+        self._live = False
+        self._count = 0
+        self._next_pts = 0
+        self._pending: Iterator[Decoded] = iter(())
+
+    def close(self) -> None:
+        """Close the file or the connection."""
+        self._pending = iter(())
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self) -> SourceInfo:
+        self.close()
+        self._container = container = self._connect()
+        try:
+            stream = video_stream(container, self.uri)
+            self._live = self._remote and (self._target.lower().startswith("rtsp") or not container.duration)
+            self.clock = "arrival" if self._live else "file"
+            # Frame threads are fastest and a few frames late, which a live stream cannot afford.
+            stream.thread_type = "SLICE" if self._live else "AUTO"
+            self._count, self._next_pts = 0, stream.start_time or 0
+            shots = self._shots_of(container, stream)
+            # The first picture is decoded now: it alone tells the upright size, and that the codec works.
+            first = next(shots, None)
+            if first is None:
+                raise SourceError(f"{self.uri}: none of its pictures can be decoded ({self.decode_drops} damaged)")
+        except BaseException:
+            self.close()
+            raise
+        self._pending = chain([first], shots)
+        return self._info(stream, first)
+
+    def _connect(self) -> InputContainer:
+        if not self._remote:
+            return open_file(self._target)
+        return open_network(self._target, self.uri, **self._params.model_dump())
+
+    def _info(self, stream: VideoStream, first: Decoded) -> SourceInfo:
+        height, width = first.image.shape[:2]
+        return SourceInfo(
+            name=self.name,
+            uri=self.uri,
+            live=self._live,
+            width=width,
+            height=height,
+            time_base=first.time_base,
+            frame_rate=stream.average_rate or None,
+            frame_count=None if self._live else stream.frames or None,
+        )
+
+    def _decode(self) -> Iterator[Decoded]:
+        return self._pending
+
+    def _shots_of(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
+        packets = container.demux(stream)
+        while self._container is container:  # PyAV does not survive a read from a closed container
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                yield from self._decode_packet(None, stream)
+                raise self._broken(error) from None
+            if packet is None:
+                break
+            # The last packet of a demuxer is empty: it flushes the decoder.
+            yield from self._decode_packet(packet, stream)
+        if self._container is not container:
+            return
+        if self._live:
+            raise SourceLost(f"{self.uri}: the stream ended")
+        self._check_whole(container, stream)
+
+    def _decode_packet(self, packet: Packet[VideoStream] | None, stream: VideoStream) -> Iterator[Decoded]:
+        """Pictures that come out as `packet` goes in; None flushes."""
+        arrived_ns = time.time_ns()
+        if (
+            packet is not None
+            and packet.is_corrupt
+            and not self._live
+            and has_exact_packets(stream.container.format.name)
+        ):
+            # Cut short by the end of the file. With frame threads, its failure would take healthy frames along.
+            self.decode_drops += 1
+            return
+        try:
+            frames = stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            self.decode_drops += 1
+            return
+        for frame in frames:
+            captured_ns = arrived_ns if self._live else time.time_ns()
+            image = self._rgb(frame, stream.codec_context.name)
+            yield Decoded(image, self._pts(frame, stream), _time_base(stream), captured_ns)
+            self._count += 1
+
+    def _pts(self, frame: av.VideoFrame, stream: VideoStream) -> int:
+        pts = frame.pts if frame.pts is not None else frame.dts
+        time_base = _time_base(stream)
+        if pts is None:
+            pts = round(Fraction(time.monotonic_ns(), 10**9) / time_base) if self._live else self._next_pts
+        rate = stream.average_rate or stream.guessed_rate
+        self._next_pts = pts + (frame.duration or (max(1, round(1 / (rate * time_base))) if rate else 1))
+        return pts
+
+    def _broken(self, error: av.FFmpegError) -> SourceError:
+        why = reason(error, self._params.read_timeout_s if self._remote else None)
+        if self._live:
+            return SourceLost(f"{self.uri}: {why}")
+        return TruncatedError(f"{self.uri} breaks off after {self._count} frames: {why}")
+
+    def _check_whole(self, container: InputContainer, stream: VideoStream) -> None:
+        announced = announced_frames(container, stream)
+        if announced is None:
+            return
+        of = f" of {announced}" if announced else ""
+        raise TruncatedError(
+            f"{self.uri} ends early: {self._count}{of} frames could be read; the file was cut, copy it again"
+        )
+
+
+def _time_base(stream: VideoStream) -> Fraction:
+    base = stream.time_base
+    if base is None:
+        raise SourceError("a video stream without a time base")
+    return base
