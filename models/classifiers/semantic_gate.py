@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from config.plugins import PluginParams
+from models.layers.channel_attention import ChannelAttention
 from models.layers.efficientnet_lite import ConvNorm
 
 
@@ -39,20 +40,17 @@ class ClassifierOutput(NamedTuple):
     gate: Tensor  # (B, h, w) mean openness of the gate, 0..1
 
 
-class ChannelAttention(nn.Module):
-    """Weights channels by their average and their peak (Woo et al., CBAM, arXiv 1807.06521)."""
+class SemanticLayer(nn.Module):
+    """A layer of the semantic branch: convolution, norm, channel attention, ReLU, in the reference's order."""
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.squeeze = nn.Sequential(
-            nn.Conv2d(channels, max(channels // reduction, 4), 1, bias=False),
-            nn.ReLU(),
-            nn.Conv2d(max(channels // reduction, 4), channels, 1, bias=False),
-        )
+        self.conv = ConvNorm(inputs, outputs, 3, stride, act=False)
+        self.attention = ChannelAttention(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, peak = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-        return x * torch.sigmoid(self.squeeze(mean) + self.squeeze(peak))
+        x = self.conv(x)
+        return torch.relu(x * self.attention(x))
 
 
 class SemanticGate(nn.Module):
@@ -63,9 +61,9 @@ class SemanticGate(nn.Module):
         first, second, last = params.semantic_widths
         self.head = ConvNorm(feature_channels, params.width)
         self.semantic = nn.Sequential(
-            _semantic_layer(semantic_classes, first, 2),
-            _semantic_layer(first, second, 2),
-            _semantic_layer(second, last, 1),
+            SemanticLayer(semantic_classes, first, 2),
+            SemanticLayer(first, second, 2),
+            SemanticLayer(second, last, 1),
         )
         self.gate = nn.Conv2d(last, params.width, 1)
         nn.init.zeros_(self.gate.weight)
@@ -98,6 +96,3 @@ def build(params: Params, *, feature_channels: int, semantic_classes: int, scene
     """Build the classifier with random weights and a gate that changes nothing yet."""
     return SemanticGate(params, feature_channels, semantic_classes, scene_classes)
 
-
-def _semantic_layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(ConvNorm(inputs, outputs, 3, stride, act=False), ChannelAttention(outputs), nn.ReLU())
