@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from config.schema import OverlaySettings
 from streamer.sources.base import SourceInfo
 from streamer.state import SceneState
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the builder of every sink gets beside its own parameters: `build(params, *, target: Target) -> Sink`.
+
+    Attributes:
+        directory: where results go; made if need be.
+        stem: how their names begin.
+        overlay: what annotated frames show.
+        run: UUID of this run, for the bodies of labels.
+    """
+
+    directory: Path
+    stem: str
+    overlay: OverlaySettings = field(default_factory=OverlaySettings)
+    run: str = ""
+
+    def file(self, ending: str) -> Path:
+        """`DIR/<stem>.<ending>`."""
+        return self.directory / f"{self.stem}.{ending}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +54,10 @@ class Sink(ABC):
 
     Life: `open` → for every pass and segment `begin`, `write`..., `end` → `close`. Files are written beside their
     target and moved there by `close`; `abort` removes what is unfinished. With `passes = 2` the driver goes through the
-    recording twice: what the first pass learned (a smoothing that looks ahead, an index) serves the second.
+    recording twice: what the first pass learned (a smoothing that looks ahead, an index) serves the second. Sinks with
+    fewer passes beside it take part in the last ones alone, so every sink sees each frame once a pass.
+
+    As a context manager a sink is aborted by an exception; else the caller calls `close`, which gives the results.
     """
 
     passes: ClassVar[int] = 1
@@ -46,14 +71,18 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, state: SceneState) -> None:
-        """Take the next state of the segment."""
+        """Take the next state of the segment. Raises OutputError where the disk does not take it."""
 
     def end(self, segment: Segment) -> None:  # noqa: B027 - see `begin`
         """The segment is complete; what it wrote must survive a crash from here on."""
 
     @abstractmethod
     def close(self) -> list[Path]:
-        """Finish: move files to their place and name them."""
+        """Finish: move files to their place and name them. Nothing is made of no frames at all.
+
+        Raises:
+            OutputError: a file could not be completed; then nothing of it stands at its target.
+        """
 
     @abstractmethod
     def abort(self) -> None:
