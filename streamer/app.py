@@ -1,9 +1,10 @@
 """The whole flow in one place: build, connect, run, stop.
 
-    source --(capture thread, one per camera)--> inbox lane --> inference worker --> states channel --> publisher
-                                                                                                   \\-> open_stream
+    source --(capture thread, one per camera)--> inbox --> inference worker --> publisher thread --> labels, events
+                                                                           \\-> annotator --> publisher --> frames
+                                                                           \\-> open_stream's caller
 
-`Pipeline` is everything up to the states; `run` puts the publisher behind it, `open_stream` the caller's own loop.
+`Pipeline` is everything up to the states; `run` puts the bus behind it, `open_stream` the caller's own loop.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from config.errors import UserError
 from config.schema import ModelSettings, Settings
 from models.recognizer import Recognizer, load_recognizer
-from streamer.address import open_source
+from streamer.address import open_source, parse
+from streamer.annotator import Annotator
 from streamer.capture import Capture
 from streamer.channel import Channel, Inbox
-from streamer.errors import SourceError, WorkerError
+from streamer.errors import SourceError, StuckError
 from streamer.events import CaptureItem, Ended, Opened, StreamItem
 from streamer.inference import Inference
+from streamer.overlay import Overlay
+from streamer.publish import BusItem, Publisher
 from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
 from streamer.track import Track
@@ -33,64 +38,183 @@ STOP_DEADLINE_S = 5.0
 """A stop ends within this time, whatever hangs."""
 
 _QUEUED_STATES = 16  # behind the networks; each holds its frame
+_QUEUED_PICTURES = 2
+_POLL_S = 0.05
+_MARGIN_S = 0.5  # of the deadline, for the interpreter's own end
 
 
 class Pipeline:
-    """Capture threads and the inference worker; what they find comes out of `states`.
+    """Capture threads and the inference worker; what they find goes to `deliver`.
 
     Args:
         sources: not opened yet; each gets its own thread.
         settings: pace, policy, smoothing, cuts.
+        deliver: takes states and events in order per source, in the inference thread; it may block.
+        outputs: the channels that `deliver` fills; closed when the inference ends.
     """
 
-    def __init__(self, sources: Sequence[Source], settings: Settings) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        settings: Settings,
+        deliver: Callable[[StreamItem], None],
+        outputs: Sequence[Channel[Any]],
+    ) -> None:
         self.settings = settings
         self.stop = threading.Event()
         self.go = threading.Event()
         """Frames are held back until this is set."""
-        self.states: Channel[StreamItem] = Channel(_QUEUED_STATES)
-        self._inbox: Inbox[CaptureItem] = Inbox()
-        self.captures = [self._capture(source) for source in sources]
         self.workers: list[Worker] = []
+        self._deliver = deliver
+        self._outputs = outputs
+        self._inbox: Inbox[CaptureItem] = Inbox()
+        self._captures = [self._capture(source) for source in sources]
 
     def _capture(self, source: Source) -> Capture:
         return Capture(source, self._inbox.lane(), self.settings.capture, self.go, self.stop)
 
     def start_captures(self) -> None:
-        """Open the sources, each in its thread; a slow camera and the model load at the same time."""
-        for capture in self.captures:
-            self._start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
+        """Open the sources, each in its thread: a slow camera and the model load at the same time."""
+        for capture in self._captures:
+            self.start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
 
     def start_inference(self, recognizer: Recognizer) -> None:
         """Serve what the captures read."""
-        tracks = {capture.name: Track(recognizer, self.settings) for capture in self.captures}
-        drops = {capture.name: capture.drops for capture in self.captures}
+        tracks = {capture.name: Track(recognizer, self.settings) for capture in self._captures}
+        drops = {capture.name: capture.drops for capture in self._captures}
         inference = Inference(self._inbox, tracks, drops, self._deliver, self.stop)
-        self._start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
+        self.start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
 
-    def _start(self, worker: Worker) -> None:
+    def start(self, worker: Worker) -> None:
+        """Start a worker whose death ends the run."""
         self.workers.append(worker)
         worker.start()
 
     def failure(self) -> BaseException | None:
         """Why the run must end: the error of a source, or of a thread that died."""
-        for capture in self.captures:
-            if capture.error is not None:
-                return capture.error
-        return next((worker.error for worker in self.workers if worker.error is not None), None)
+        errors = [capture.error for capture in self._captures] + [worker.error for worker in self.workers]
+        return next((error for error in errors if error is not None), None)
 
-    def abandon(self) -> None:
-        """End without delivering: nobody reads `states` any more."""
+    def abandon(self, error: BaseException | None = None) -> None:
+        """End without delivering what is queued, or because something outside the threads failed."""
         self.stop.set()
         self._inbox.cancel()
-        self.states.cancel()
+        for channel in self._outputs:
+            channel.close(error)
+
+    def join(self, deadline_s: float) -> list[str]:
+        """Wait for all threads together; the names of those that did not end in time."""
+        end = time.monotonic() + deadline_s
+        return [worker.name for worker in self.workers if not worker.join(max(0.0, end - time.monotonic()))]
+
+
+def run(
+    uris: Sequence[str],
+    names: Sequence[str],
+    settings: Settings,
+    *,
+    interrupted: threading.Event,
+    observe: Callable[[StreamItem], None] | None = None,
+    ready: Callable[[Publisher], None] | None = None,
+) -> None:
+    """Recognise and publish until every source has ended, or `interrupted` is set.
+
+    Args:
+        uris: addresses of the sources.
+        names: none, or a name for each.
+        settings: everything else.
+        interrupted: set it to end the run; queued labels are still delivered.
+        observe: sees every state and event, in the inference thread.
+        ready: called once the sockets are bound, before anything is loaded.
+
+    Raises:
+        UserError: what the user can mend: a source, an address, a model.
+        StuckError: a thread hangs in a library call and did not end in time.
+    """
+    sources = open_sources(uris, names, settings)
+    inbox: Inbox[BusItem] = Inbox()
+    to_bus = inbox.lane(_QUEUED_STATES)
+    to_annotator: Channel[SceneState] = Channel(_QUEUED_PICTURES, "every" if lossless(uris, settings) else "latest")
+
+    def deliver(item: StreamItem) -> None:
+        to_bus.put(item)
+        if isinstance(item, SceneState) and publisher.frames_wanted(item.source):
+            to_annotator.put(item)
+        if observe is not None:
+            observe(item)
+
+    pipeline = Pipeline(sources, settings, deliver, [to_bus, to_annotator])
+    publisher = Publisher(
+        settings.bus,
+        str(uuid.uuid4()),
+        [source.name for source in sources],
+        lossless=lossless(uris, settings),
+        stop=pipeline.stop,
+    )
+    publisher.bind()
+    if ready is not None:
+        ready(publisher)
+    _start_bus(pipeline, publisher, inbox, to_annotator)
+    pipeline.start_captures()
+    try:
+        pipeline.start_inference(recognizer_for(settings.model))
+        _hold(pipeline, publisher, interrupted)
+        pipeline.go.set()
+    except BaseException as error:
+        pipeline.abandon(error)
+        pipeline.join(STOP_DEADLINE_S)
+        raise
+    _wait(pipeline, interrupted)
+
+
+def _start_bus(
+    pipeline: Pipeline, publisher: Publisher, inbox: Inbox[BusItem], to_annotator: Channel[SceneState]
+) -> None:
+    """The publisher from the start, so that heartbeats say that a run is coming; the annotator if frames are bound."""
+    if publisher.frames_address is not None:
+        encoded = inbox.lane(_QUEUED_PICTURES)
+        overlay = pipeline.settings.overlay
+        annotator = Annotator(Overlay(overlay).draw, overlay.jpeg_quality, publisher.frames_wanted, encoded.put)
+        body = partial(annotator.run, to_annotator)
+        pipeline.start(Worker("annotator", body, inputs=[to_annotator], outputs=[encoded]))
+    pipeline.start(Worker("publisher", partial(publisher.serve, inbox), inputs=[inbox]))
+
+
+def _hold(pipeline: Pipeline, publisher: Publisher, interrupted: threading.Event) -> None:
+    """Hold the first frame until somebody subscribes, the time for that is over, or the run has failed."""
+    end = time.monotonic() + pipeline.settings.bus.wait_subscriber_s
+    while (remaining_s := end - time.monotonic()) > 0 and pipeline.failure() is None and not interrupted.is_set():
+        if publisher.wait_subscriber(min(_POLL_S, remaining_s), interrupted):
+            return
+
+
+def _wait(pipeline: Pipeline, interrupted: threading.Event) -> None:
+    """Wait for the end; stop everything when the run is interrupted or one part of it fails."""
+    while any(worker.alive for worker in pipeline.workers):
+        if interrupted.is_set() or pipeline.failure() is not None:
+            pipeline.stop.set()
+            stuck = pipeline.join(STOP_DEADLINE_S - _MARGIN_S)
+            if stuck:
+                raise StuckError(f"gave up waiting for {', '.join(stuck)}: a library call there does not return")
+            break
+        interrupted.wait(_POLL_S)
+    error = pipeline.failure()
+    if error is not None:
+        raise error
+
+
+def lossless(uris: Sequence[str], settings: Settings) -> bool:
+    """Whether no frame and no label may be dropped: for recordings, unless the policy says otherwise."""
+    policy = settings.capture.policy
+    return policy == "every" or (policy == "auto" and not any(parse(uri).live for uri in uris))
 
 
 class SceneStream:
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
     def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None) -> None:
-        self._pipeline = Pipeline([source], settings)
+        self._items: Channel[StreamItem] = Channel(_QUEUED_STATES)
+        self._pipeline = Pipeline([source], settings, self._items.put, [self._items])
         self._pipeline.start_captures()
         try:
             self._pipeline.start_inference(recognizer or recognizer_for(settings.model))
@@ -102,12 +226,12 @@ class SceneStream:
         self._pipeline.go.set()
 
     def _opened(self) -> SourceInfo:
-        for item in self._pipeline.states:
+        for item in self._items:
             if isinstance(item, Opened):
                 return item.info
             if isinstance(item, Ended) and item.error is not None:
                 raise item.error
-        raise SourceError(f"{self._pipeline.captures[0].name} ended before it was open")
+        raise SourceError("the source ended before it was open")
 
     def __iter__(self) -> Iterator[SceneState]:
         """States in the order of the frames.
@@ -116,7 +240,7 @@ class SceneStream:
             SourceError: the source failed; every state before that was given.
         """
         try:
-            for item in self._pipeline.states:
+            for item in self._items:
                 if isinstance(item, SceneState):
                     yield item
                 elif isinstance(item, Ended) and item.error is not None:
@@ -126,8 +250,9 @@ class SceneStream:
 
     def close(self) -> None:
         """Stop the threads and close the source; may be called twice, and while another thread iterates."""
+        self._items.cancel()
         self._pipeline.abandon()
-        join_all(self._pipeline.workers, STOP_DEADLINE_S)
+        self._pipeline.join(STOP_DEADLINE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -192,10 +317,4 @@ def open_sources(uris: Sequence[str], names: Sequence[str], settings: Settings) 
     if twice:
         raise UserError(f"two sources are called {twice[0]!r}; tell them apart with --name, once per --source")
     return sources
-
-
-def join_all(workers: Sequence[Worker], deadline_s: float) -> list[str]:
-    """Wait for all workers together; the names of those that did not end in time."""
-    end = time.monotonic() + deadline_s
-    return [worker.name for worker in workers if not worker.join(max(0.0, end - time.monotonic()))]
 

@@ -4,6 +4,8 @@
     ├── UserError                   the user can mend it: one line that says what to do, no traceback
     │   ├── ConfigError             a setting that does not exist or cannot have that value
     │   ├── UnknownPluginError      a plug-in name that no file answers to
+    │   ├── UnknownLabelError       a label list, or a name in one, that does not exist
+    │   ├── MissingLibraryError     a plug-in whose library is not installed
     │   ├── ModelError              a model that is missing, damaged, or does not fit what is asked of it
     │   ├── SourceError             a source that cannot be opened or read
     │   │   ├── SourceLost          a live source that worked and went silent; opening it again may help
@@ -13,7 +15,7 @@
     │   └── OutputError             a file that cannot be written
     ├── MessageError                bytes from the bus that are no message of protocol version 1
     ├── ChannelClosed               the other end of a channel is gone
-    └── WorkerError                 a thread died; its cause is chained
+    └── StuckError                  a thread hangs in a library call; only a hard exit ends it
 
 Third-party exceptions are wrapped where they arise; no caller needs to know the library below.
 """
@@ -56,8 +58,8 @@ class ChannelClosed(SceneStreamerError):
     """The other end of a channel is gone."""
 
 
-class WorkerError(SceneStreamerError):
-    """A thread died; its cause is chained."""
+class StuckError(SceneStreamerError):
+    """A thread hangs in a library call that cannot be interrupted; only a hard exit ends it."""
 
 
 __all__ = [
@@ -71,8 +73,8 @@ __all__ = [
     "SceneStreamerError",
     "SourceError",
     "SourceLost",
+    "StuckError",
     "TruncatedError",
     "UnknownPluginError",
     "UserError",
-    "WorkerError",
 ]

@@ -1,7 +1,7 @@
 """Smoother `exponential`: an average over the last seconds, and a label that changes only on clear, lasting evidence.
 
 The average weighs an observation of age a by exp(-a / time_constant_s), whatever the frame rate. The stable scene gives
-way to another when that one has led by `margin` for `confirm_s` (hysteresis). A hard cut loosens both at once: the past
+way to another when that one is believable and has led by `margin` for `confirm_s` (hysteresis). A hard cut loosens both at once: the past
 counts for little and a challenger needs no waiting time for `cut_window_s`. A new epoch starts from nothing.
 """
 
@@ -126,14 +126,16 @@ class ExponentialSmoother(Smoother):
         """Let a challenger take over where the evidence is clear; True if it did."""
         smoothed = track.weighted / track.weight
         leader = int(smoothed.argmax())
+        now = observation.seconds
         margin = 0.0 if observation.cut else self.params.margin
-        if leader == track.stable or smoothed[leader] - smoothed[track.stable] < margin:
+        # A challenger that is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
+        loosened = now - track.cut_s <= self.params.cut_window_s
+        credible = smoothed[leader] >= self.unknown_threshold or loosened
+        if leader == track.stable or not credible or smoothed[leader] - smoothed[track.stable] < margin:
             track.challenger = None
             return False
-        now = observation.seconds
         if track.challenger != leader:
             track.challenger, track.challenger_s = leader, now
-        loosened = now - track.cut_s <= self.params.cut_window_s
         if now - track.challenger_s < self.params.confirm_s and not loosened:
             return False
         track.stable, track.since_pts, track.since_s = leader, observation.pts, now

@@ -142,6 +142,15 @@ def test_unknown_follows_the_threshold_with_hysteresis():
     assert unknown == [False, True, True, False]
 
 
+def test_a_scene_that_is_not_believed_replaces_nothing():
+    smoother = exponential(unknown_threshold=0.5, time_constant_s=0.1)
+    feed(smoother, [0] * 20)
+    beliefs = [smoother.update(Observation(one_hot(1, 0.4), 800 + 40 * i, MS, epoch=0)) for i in range(50)]
+    assert {b.scene for b in beliefs} == {0}
+    assert beliefs[-1].unknown
+    assert beliefs[-1].held
+
+
 def test_the_same_observations_give_the_same_beliefs():
     scenes = [0, 1, 1, 2, 0, 3] * 10
     assert [b.scene for b in feed(exponential(), scenes)] == [b.scene for b in feed(exponential(), scenes)]

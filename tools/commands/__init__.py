@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from config.errors import ConfigError, SceneStreamerError, UnknownPluginError
+from streamer.errors import ConfigError, SceneStreamerError, StuckError, UnknownPluginError
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -36,7 +36,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_left()
-    except SceneStreamerError as error:
+    except Exception as error:
         return _report(error)
     return 0
 
@@ -103,10 +103,16 @@ def log_to_stderr(*, verbose: bool) -> None:
         log.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _report(error: SceneStreamerError) -> int:
+def _report(error: Exception) -> int:
     """Print an error as one line; with `-v` also where it came from."""
     logging.getLogger("tools").debug("failed", exc_info=error)
-    typer.secho(f"scene-streamer: {' '.join(str(error).split())}", fg=typer.colors.RED, err=True)
+    text = " ".join(str(error).split())
+    if not isinstance(error, SceneStreamerError):
+        text = f"internal error, {type(error).__name__}: {text} (-v shows where)"
+    typer.secho(f"scene-streamer: {text}", fg=typer.colors.RED, err=True)
+    if isinstance(error, StuckError):
+        sys.stderr.flush()
+        os._exit(FAILED)  # the thread that hangs would make the interpreter's own end hang as well
     return WRONG_USE if isinstance(error, ConfigError | UnknownPluginError) else FAILED
 
 
