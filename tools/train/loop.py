@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from config.errors import UserError
 from models.layers.efficientnet_lite import Pyramid
 from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
@@ -68,6 +69,8 @@ def main_train(
         UserError: a recipe, manifest or picture that cannot be used, or a run in `output` that `resume` does not allow.
     """
     plan = read_recipe(recipe)
+    if (output / "last.pt").exists() and not resume:
+        raise UserError(f"{output} holds a run already: go on with --resume, or choose another folder")
     output.mkdir(parents=True, exist_ok=True)
     corpus = load_corpus(plan, root, output / "cache", say)
     say(f"{len(corpus.train)} pictures to train on, {len(corpus.dev)} in dev, {len(corpus.val)} in val")
@@ -131,7 +134,7 @@ class Trainer:
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if optimizer_state and self.progress.epoch:
             self.optimizer.load_state_dict(optimizer_state)
-        encode = stages.frozen_encoder(self.network, stage, self.recipe.size)
+        encode = stages.frozen_encoder(self.network, stage, stage.size or self.recipe.size)
         while self.progress.epoch < stage.epochs:
             self._run_epoch(stage, rates, encode)
 
@@ -141,7 +144,7 @@ class Trainer:
         seed = (self.recipe.seed, self.progress.stage, number)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # dropout
         stages.set_training_mode(self.network)
-        loader = self._loader(seed)
+        loader = self._loader(stage, seed)
         total = stage.epochs * len(loader)
         losses = []
         for step, batch in enumerate(loader, start=number * len(loader)):
@@ -155,10 +158,11 @@ class Trainer:
         self._keep(result)
         self.say(f"{stage.name} {number + 1}/{stage.epochs}: " + json.dumps(result))
 
-    def _loader(self, seed: tuple[int, ...]) -> DataLoader[Sample]:
+    def _loader(self, stage: Stage, seed: tuple[int, ...]) -> DataLoader[Sample]:
         recipe, pool = self.recipe, self.corpus.pool
-        order = epoch_order(pool.targets, recipe.balance, self.recipe.stages[self.progress.stage].epoch_samples, seed)
-        samples = Samples(pool, order, recipe.size, recipe.augmentation, self.palette, seed)
+        order = epoch_order(pool.targets, recipe.balance, stage.epoch_samples, seed)
+        size = stage.size or recipe.size
+        samples = Samples(pool, order, size, recipe.augmentation, self.palette, seed)
         return DataLoader(samples, recipe.batch, drop_last=True, num_workers=self.workers)
 
     def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid]) -> float:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import config
 from config.errors import ConfigError
 from config.plugins import describe
 
@@ -60,6 +61,7 @@ class Stage(_Part):
     trains: Literal["heads", "upper", "middle"]
     epochs: int = Field(gt=0)
     epoch_samples: int = Field(default=6000, gt=0)  # an epoch ends, and is saved, after so many pictures
+    size: int | None = Field(default=None, multiple_of=32)  # of training pictures; the network's own unless given
     lr: float = Field(gt=0)  # of the heads
     encoder_lr: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the stage's steps
@@ -96,6 +98,12 @@ class Recipe(_Part):
             "classifier": self.classifier.model_dump(),
             "labels": list(self.labels),
         }
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a packaged recipe ("scene18"), or `name` itself as a path."""
+    packaged = Path(config.__path__[0]) / "recipes" / f"{name}.yaml"
+    return packaged if packaged.is_file() else Path(name)
 
 
 def read_recipe(file: Path) -> Recipe:

@@ -1,0 +1,97 @@
+"""Runs a recognizer over a table of pictures and measures what it says."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.prediction import top_k
+from models.recognizer import Recognizer
+from tools import metrics
+from tools.data.manifest import PictureManifest
+
+_BATCH = 8
+_LISTED = 5  # scenes per picture in the table of predictions
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a recognizer said about each picture of a manifest.
+
+    Attributes:
+        labels: the C scene names.
+        probabilities: (N, C) float32, calibrated.
+        targets: (N,) int64 positions in `labels`.
+        manifest: the pictures, in the same order.
+        unknown_threshold: top probability under which the model calls a picture unknown.
+    """
+
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    manifest: PictureManifest
+    unknown_threshold: float
+
+    def summary(self) -> dict[str, Any]:
+        """All figures, ready for JSON: overall, by source, by class, and the confusion matrix (row: true scene)."""
+        confusion = metrics.confusion_matrix(self.probabilities.argmax(axis=1), self.targets, len(self.labels))
+        shares = metrics.class_accuracies(confusion)
+        return {
+            **_figures(self.probabilities, self.targets),
+            "unknown_share": float((self.probabilities.max(axis=1) < self.unknown_threshold).mean()),
+            "sources": self._by_source(),
+            "classes": {
+                label: {"count": int(row.sum()), "top1": None if np.isnan(share) else float(share)}
+                for label, row, share in zip(self.labels, confusion, shares, strict=True)
+            },
+            "labels": list(self.labels),
+            "confusion": confusion.tolist(),
+        }
+
+    def predictions_csv(self) -> str:
+        """The table `path,scene,top1,p1,...,top5,p5`, a line per picture; fewer pairs if there are fewer scenes."""
+        listed = min(_LISTED, len(self.labels))
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "scene", *(f"{kind}{i}" for i in range(1, listed + 1) for kind in ("top", "p"))])
+        for entry, row in zip(self.manifest.entries, self.probabilities, strict=True):
+            best = top_k(row, self.labels, listed)
+            table.writerow([entry.path, entry.scene, *(cell for label, p in best for cell in (label, f"{p:.6f}"))])
+        return text.getvalue()
+
+    def _by_source(self) -> dict[str, dict[str, Any]]:
+        sources = np.array([entry.source for entry in self.manifest.entries])
+        return {
+            str(source): _figures(self.probabilities[sources == source], self.targets[sources == source])
+            for source in np.unique(sources)
+            if source
+        }
+
+
+def evaluate_pictures(
+    recognizer: Recognizer, manifest: PictureManifest, progress: Callable[[int], None] = lambda _: None
+) -> Evaluation:
+    """Predict every picture of `manifest`; `progress` hears how many more are done.
+
+    Raises:
+        ManifestError: a picture is missing or cannot be read, or a scene is none of the model's.
+    """
+    targets = manifest.targets(recognizer.labels)
+    rows = []
+    for start in range(0, len(manifest), _BATCH):
+        pictures = [manifest[i] for i in range(start, min(start + _BATCH, len(manifest)))]
+        rows += [prediction.probabilities for prediction in recognizer.predict_batch(pictures)]
+        progress(len(pictures))
+    threshold = recognizer.package.manifest.calibration.unknown_threshold
+    return Evaluation(recognizer.labels, np.stack(rows), targets, manifest, threshold)
+
+
+def _figures(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, Any]:
+    figures: dict[str, Any] = metrics.summary(probabilities, targets)
+    return figures | {"count": int(figures["count"])}
