@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -66,9 +67,12 @@ def open_network(
     options = {"analyzeduration": str(_ANALYSE_US)}
     if uri.lower().startswith("rtsp"):
         options["rtsp_transport"] = rtsp_transport
+    began_s = time.monotonic()
     try:
         container = av.open(uri, options=options, timeout=(open_timeout_s, read_timeout_s), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
+        if time.monotonic() - began_s >= open_timeout_s:  # FFmpeg's RTSP calls its own interruption damaged data
+            raise SourceError(f"{shown}: no answer within {open_timeout_s:g} s") from None
         raise SourceError(f"{shown}: {reason(error, open_timeout_s)}") from None
     return _refuse_text(container, shown)
 

@@ -21,6 +21,8 @@ def announced_frames(container: InputContainer, stream: VideoStream) -> int | No
         stream: its video stream.
     """
     kind, size = container.format.name, container.size
+    if size <= 0:  # a pipe, or a server that does not say
+        return None
     if "mp4" in kind:
         # Exact, edit lists and fragments included: the index says where every frame's bytes lie.
         entries = [entry for entry in stream.index_entries if not entry.is_discard]
@@ -41,6 +43,8 @@ def has_exact_packets(format_name: str) -> bool:
 def lacks_index(path: Path) -> bool:
     """Whether this is an MP4 without a moov box: recorded, but never closed, or cut."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             boxes = _boxes(file, path.stat().st_size)
     except OSError:

@@ -19,6 +19,7 @@ from streamer.address import NETWORK_SCHEMES, redact
 from streamer.errors import SourceError, SourceLost, TruncatedError
 from streamer.sources._colour import RgbConverter
 from streamer.sources._ffmpeg import open_file, open_network, reason, video_stream
+from streamer.sources._times import FrameTimes
 from streamer.sources._truncation import announced_frames, has_exact_packets
 from streamer.sources.base import Decoded, Source, SourceInfo
 
@@ -39,8 +40,7 @@ def build(params: Params, *, uri: str, name: str) -> PyAVSource:
 class PyAVSource(Source):
     """A recording or a network stream.
 
-    Times are the stream's own. Where a frame has no pts, its dts stands in; where it has neither, a live stream gets
-    the time of arrival, a recording the previous frame's time plus its duration (raw streams, no usual container).
+    Times are the stream's own: the pts, else the dts; `FrameTimes` helps where a frame has neither.
     Damaged packets are counted in `decode_drops` and left out.
     """
 
@@ -54,7 +54,7 @@ class PyAVSource(Source):
         self._rgb = RgbConverter()
         self._live = False
         self._count = 0
-        self._next_pts = 0
+        self._times = FrameTimes(Fraction(1), 0, None, live=False)
         self._pending: Iterator[Decoded] = iter(())
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class PyAVSource(Source):
             self.clock = "arrival" if self._live else "file"
             # Frame threads are fastest and a few frames late, which a live stream cannot afford.
             stream.thread_type = "SLICE" if self._live else "AUTO"
-            self._count, self._next_pts = 0, stream.start_time or 0
+            self._count, self._times = 0, self._times_of(stream)
             shots = self._shots_of(container, stream)
             # The first picture is decoded now: it alone tells the upright size, and that the codec works.
             first = next(shots, None)
@@ -84,6 +84,10 @@ class PyAVSource(Source):
             raise
         self._pending = chain([first], shots)
         return self._info(stream, first)
+
+    def _times_of(self, stream: VideoStream) -> FrameTimes:
+        rate = stream.average_rate or stream.guessed_rate
+        return FrameTimes(_time_base(stream), stream.start_time or 0, rate, live=self._live)
 
     def _connect(self) -> InputContainer:
         if not self._remote:
@@ -143,18 +147,13 @@ class PyAVSource(Source):
             return
         for frame in frames:
             captured_ns = arrived_ns if self._live else time.time_ns()
+            own = frame.pts if frame.pts is not None else frame.dts
+            pts = self._times.pts(own, frame.duration or 0, time.monotonic_ns())
+            if pts is None:
+                continue
             image = self._rgb(frame, stream.codec_context.name)
-            yield Decoded(image, self._pts(frame, stream), _time_base(stream), captured_ns)
+            yield Decoded(image, pts, _time_base(stream), captured_ns)
             self._count += 1
-
-    def _pts(self, frame: av.VideoFrame, stream: VideoStream) -> int:
-        pts = frame.pts if frame.pts is not None else frame.dts
-        time_base = _time_base(stream)
-        if pts is None:
-            pts = round(Fraction(time.monotonic_ns(), 10**9) / time_base) if self._live else self._next_pts
-        rate = stream.average_rate or stream.guessed_rate
-        self._next_pts = pts + (frame.duration or (max(1, round(1 / (rate * time_base))) if rate else 1))
-        return pts
 
     def _broken(self, error: av.FFmpegError) -> SourceError:
         why = reason(error, self._params.read_timeout_s if self._remote else None)
