@@ -34,7 +34,8 @@ class Params(PluginParams):
 
 
 def build(params: Params, *, uri: str, name: str) -> OpenCVSource:
-    """The source for a camera; `uri` is /dev/videoN."""
+    """The source for a camera; `uri` is /dev/videoN. Raises SourceError at once where there is none."""
+    check_device(uri)
     return OpenCVSource(params, uri, name)
 
 
