@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,19 +24,40 @@ def classify(
     """Name the scenes of single pictures: top-5 and what the segmentation saw."""
     settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
 
-    from streamer.address import open_source
     from streamer.app import recognizer_for
+    from streamer.errors import SourceError
+    from streamer.sources.images import read_picture
 
-    sources = [open_source(picture, None, settings.capture) for picture in pictures]
+    paths = _listed(pictures)
     recognizer = recognizer_for(settings.model)
     threshold = recognizer.package.manifest.calibration.unknown_threshold
-    for picture, source in zip(pictures, sources, strict=True):
-        with source:
-            source.open()
-            for frame in source.frames():
-                path = source.place(frame) or picture
-                report = _report(path, recognizer.predict(frame.image), threshold)
-                _print_json(report) if as_json else _print_text(report)
+    failures = 0
+    for path in paths:
+        try:
+            prediction = recognizer.predict(read_picture(path))
+        except SourceError as error:  # the other pictures are still worth naming
+            typer.secho(f"scene-streamer: {error}", fg=typer.colors.RED, err=True)
+            failures += 1
+            continue
+        report = _report(str(path), prediction, threshold)
+        _print_json(report) if as_json else _print_text(report)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _listed(pictures: list[str]) -> list[Path]:
+    """Every picture that the arguments name. Raises SourceError for one that names none."""
+    from streamer.address import parse
+    from streamer.errors import SourceError
+    from streamer.sources._listing import find_pictures
+
+    paths: list[Path] = []
+    for text in pictures:
+        address = parse(text)
+        if address.kind != "images":
+            raise SourceError(f"{text} is no picture; for videos use `scene-streamer run` or `annotate`")
+        paths += find_pictures(address.uri)
+    return paths
 
 
 def _report(path: str, prediction: Prediction, threshold: float) -> dict[str, Any]:

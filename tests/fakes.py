@@ -1,0 +1,51 @@
+"""Doubles for tests: a recognizer whose networks are a function of the picture's brightness, and a broken one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from models.backends.base import Backend, NetworkOutput
+from models.package import find_package
+from models.recognizer import Recognizer
+
+SCENES = len(find_package("scene18").labels)
+
+
+class FakeBackend(Backend):
+    """Sure of scene number (mean brightness × 18); `before` is called with the number of the picture."""
+
+    name = "fake"
+    device = "cpu"
+
+    def __init__(self, before: Callable[[int], None] = lambda number: None) -> None:
+        self.count = 0
+        self._before = before
+
+    def infer(self, pictures):
+        self._before(self.count)
+        self.count += 1
+        # The preprocessing maps 0..255 to about -2..2.5.
+        bright = np.clip((pictures.mean((1, 2, 3)) + 2) / 4.5, 0, 0.999)
+        logits = np.zeros((len(pictures), SCENES), np.float32)
+        logits[np.arange(len(pictures)), (bright * SCENES).astype(int)] = 10
+        maps = np.zeros((len(pictures), 8, 8))
+        return NetworkOutput(logits, maps.astype(np.uint8), maps.astype(np.float32), maps.astype(np.float32))
+
+
+def fake_recognizer(before: Callable[[int], None] = lambda number: None) -> Recognizer:
+    """The packaged model's labels and preprocessing on a `FakeBackend`."""
+    return Recognizer(find_package("scene18"), FakeBackend(before))
+
+
+def breaks_at(number: int, seconds: float = 0.0) -> Callable[[int], None]:
+    """Raises at that picture, after `seconds` in which the channels before it fill."""
+
+    def before(count: int) -> None:
+        if count == number:
+            time.sleep(seconds)
+            raise RuntimeError("the networks failed")
+
+    return before
