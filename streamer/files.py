@@ -18,6 +18,7 @@ _REMEDIES = {
     errno.EACCES: "no permission: choose a folder that you may write to",
     errno.EPERM: "no permission: choose a folder that you may write to",
     errno.EROFS: "the disk is read-only: choose another folder",
+    errno.ENOENT: "that folder does not exist and cannot be made",
     errno.ENOTDIR: "a part of that path is a file, not a folder",
     errno.EEXIST: "a file stands where a folder is needed",
     errno.EISDIR: "a folder of that name stands in the way",

@@ -114,14 +114,14 @@ class Overlay:
         if room < 0 or inner < 5 * layout.body:
             return 0
         gap = round(0.45 * layout.body)
-        runners = _runner_ups(state, self._settings.runner_ups)[: max(0, (room - gap) // layout.row)]
+        runners = _ranking(state)[1 : 1 + self._settings.runner_ups][: max(0, (room - gap) // layout.row)]
         height = 2 * layout.pad + layout.head + (gap + len(runners) * layout.row if runners else 0)
         box = Box(layout.margin, layout.margin, layout.panel, height)
         frosted(canvas, box, layout.pad, GLASS, _GLASS_OPACITY)
         self._head(canvas, layout, state)
         y = layout.margin + layout.pad + layout.head + gap
         for name, p in runners:
-            accent = HELD if state.belief.held and p > state.p else MUTED
+            accent = HELD if state.belief.held and not state.unknown and p > state.p else MUTED
             self._runner_up(canvas, layout, y, scene_title(name), p, accent)
             y += layout.row
         return layout.margin + height
@@ -131,8 +131,9 @@ class Overlay:
         x, y = layout.margin + layout.pad, layout.margin + layout.pad
         inner = layout.panel - 2 * layout.pad
         accent = UNSURE if state.unknown else HELD if state.belief.held else STEADY
-        percent = self._type.line(_percent(state.p), round(1.15 * layout.body))
-        title = "Unknown" if state.unknown else scene_title(state.scene)
+        scene, p = _ranking(state)[0]
+        percent = self._type.line(_percent(p), round(1.15 * layout.body))
+        title = "Unknown" if state.unknown else scene_title(scene)
         left = x
         if state.unknown:
             left += self._question_mark(canvas, layout, x, y)
@@ -142,7 +143,7 @@ class Overlay:
         _stand(canvas, name, left, baseline, UNSURE if state.unknown else INK)
         _stand(canvas, percent, x + inner - percent.shape[1], baseline, MUTED if state.unknown else INK)
         y += layout.title + round(0.3 * layout.body)
-        bar(canvas, Box(x, y, inner, layout.bar), state.p, accent, INK)
+        bar(canvas, Box(x, y, inner, layout.bar), p, accent, INK)
         y += layout.bar + round(0.45 * layout.body)
         self._status(canvas, layout, state, y)
 
@@ -157,14 +158,15 @@ class Overlay:
     def _status(self, canvas: Picture, layout: Layout, state: SceneState, y: int) -> None:
         """How long the scene has stood, and what this frame alone says if that is something else."""
         x, inner = layout.margin + layout.pad, layout.panel - 2 * layout.pad
-        left = f"closest: {scene_title(state.scene)}" if state.unknown else f"for {duration(state.dwell_s)}"
+        shown = _ranking(state)[0][0]
+        left = f"closest: {scene_title(shown)}" if state.unknown else f"for {duration(state.dwell_s)}"
         baseline = y + round(BASELINE * layout.body)
         since = self._type.fit(left, layout.body, inner)
         _stand(canvas, since, x, baseline, MUTED)
         raw = state.prediction.scene
         glimpse = self._type.line(f"now: {scene_title(raw)}", layout.body)
-        if raw != state.scene and glimpse.shape[1] <= inner - since.shape[1] - layout.body:
-            accent = HELD if state.belief.held else MUTED
+        if raw != shown and glimpse.shape[1] <= inner - since.shape[1] - layout.body:
+            accent = HELD if state.belief.held and not state.unknown else MUTED
             _stand(canvas, glimpse, x + inner - glimpse.shape[1], baseline, accent)
 
     def _runner_up(self, canvas: Picture, layout: Layout, y: int, title: str, p: float, accent: Colour) -> None:
@@ -249,11 +251,14 @@ def duration(seconds: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
+    return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
 
 
-def _runner_ups(state: SceneState, count: int) -> list[tuple[str, float]]:
-    return [(name, p) for name, p in state.smoothed if name != state.scene][:count]
+def _ranking(state: SceneState) -> list[tuple[str, float]]:
+    """The scene that the panel is about, then the others: the stable one, or the likeliest if none is believed."""
+    if state.unknown:
+        return state.smoothed
+    return [(state.scene, state.p)] + [(name, p) for name, p in state.smoothed if name != state.scene]
 
 
 def _stand(canvas: Picture, line: Mask, x: int, baseline: int, colour: Colour) -> None:

@@ -72,12 +72,15 @@ def _dimmed(picture: Picture, alpha: Mask) -> Picture:
 
 
 def bar(canvas: Picture, box: Box, share: float, colour: Colour, track: Colour, track_opacity: float = 0.18) -> None:
-    """A slim rounded bar, filled from the left to `share` (0..1) with fractions of a pixel, so that it never jumps."""
+    """A slim rounded bar, filled from the left to `share` (0..1) with fractions of a pixel, so that it never jumps.
+
+    Less than a third of its height is not drawn: a share of nothing shall look like nothing.
+    """
     if box.w <= 0 or box.h <= 0:
         return
     paint(canvas, rounded(box.w, box.h, box.h / 2), box.x, box.y, track, track_opacity)
     filled = min(max(share, 0.0), 1.0) * box.w
-    if filled > 0:
+    if filled > box.h / 3:
         # Never narrower than its own height, or the round ends would make it look thinner than it is.
         filled = max(filled, float(min(box.h, box.w)))
         mask = rounded(int(np.ceil(filled)), box.h, box.h / 2, filled)

@@ -1,0 +1,66 @@
+"""A progress bar for frames on stderr: how many, how fast, how long still. Nothing where stderr is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class FrameProgress:
+    """The bar of one recording; call it with the number of frames done and the number expected (None: unknown).
+
+    It appears with the first frame, so that whatever is logged while a source opens does not run into it.
+
+    Args:
+        name: what to write in front of the bar.
+        console: where; default: stderr.
+    """
+
+    def __init__(self, name: str, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
+        # stdout is left alone: results go there, perhaps into a pipe.
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            _FramesColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+            disable=not console.is_terminal,
+            redirect_stdout=False,
+            refresh_per_second=5,
+        )
+        self._task = self._progress.add_task(name, start=False, total=None)
+        self._started = False
+
+    def __call__(self, done: int, expected: int | None) -> None:
+        """Show how far it is."""
+        if not self._started:
+            self._started = True
+            self._progress.start()
+            self._progress.start_task(self._task)
+        total = None if expected is None else max(done, expected)
+        self._progress.update(self._task, completed=done, total=total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started:
+            self._progress.stop()
+
+
+class _FramesColumn(ProgressColumn):
+    """ "120/431 frames, 58.2 fps"."""
+
+    def render(self, task: Task) -> Text:
+        total = "" if task.total is None else f"/{int(task.total)}"
+        speed = task.finished_speed or task.speed
+        rate = "" if speed is None else f", {speed:.1f} fps"
+        return Text(f"{int(task.completed)}{total} frames{rate}")
