@@ -16,6 +16,7 @@ import zmq
 
 from streamer.errors import AddressInUse, AddressRefused
 
+LABELS_SNDHWM = 10_000
 MAX_INBOUND_BYTES = 64 * 1024
 HEARTBEAT_IVL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -34,7 +35,7 @@ def labels_socket(context: zmq.Context[zmq.Socket[bytes]], address: str, *, loss
         AddressRefused: it is no address, or not one of this machine alone.
     """
     options: dict[int, int] = {
-        zmq.SNDHWM: 10_000,
+        zmq.SNDHWM: LABELS_SNDHWM,
         zmq.LINGER: 1_000,
         zmq.XPUB_VERBOSE: 1,
         zmq.XPUB_NODROP: int(lossless),

@@ -1,5 +1,6 @@
 """Topics and bodies of the bus, their encodings, their schemas."""
 
+import contextlib
 import time
 from fractions import Fraction
 
@@ -135,9 +136,7 @@ def test_event_bodies_fit_their_schema(kind, details):
 
 def test_what_is_not_known_before_the_first_frame_is_absent():
     place = Place("cam1", RUN)
-    body = heartbeat_body(
-        place, seq=0, t_publish_ns=1, seqs={}, fps=0.0, age_ms=None, drops=Drops(), health="starting"
-    )
+    body = heartbeat_body(place, seq=0, t_publish_ns=1, seqs={}, fps=0.0, age_ms=None, drops=Drops(), health="starting")
     check(body, "heartbeat")
     assert not {"pts", "time_base", "age_ms"} & body.keys()
 
@@ -170,7 +169,8 @@ def test_no_topics(data):
         parse_topic(data)
 
 
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+floats = st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | floats
 values = st.recursive(
     scalars | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
@@ -187,10 +187,8 @@ def test_round_trip(body, encoding):
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: b"{" + tail))
 def test_garbage_is_a_map_or_an_error(data):
-    try:
+    with contextlib.suppress(MessageError):
         assert isinstance(decode(data), dict)
-    except MessageError:
-        pass
 
 
 @pytest.mark.parametrize(
