@@ -85,7 +85,7 @@ class Registry:
         except ValidationError as error:
             raise ConfigError(f"{self.what} {name!r}: {describe(error, cls)}") from error
 
-    def build(self, name: str, values: Mapping[str, Any], **context: Any) -> Any:
+    def build(self, name: str, values: Mapping[str, Any], /, **context: Any) -> Any:
         """Build the plug-in `name` from its parameters; `context` goes to its builder as keywords."""
         params = self.params(name, values)
         return self.load(name).build(params, **context)

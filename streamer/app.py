@@ -192,15 +192,20 @@ def _wait(pipeline: Pipeline, interrupted: threading.Event) -> None:
     """Wait for the end; stop everything when the run is interrupted or one part of it fails."""
     while any(worker.alive for worker in pipeline.workers):
         if interrupted.is_set() or pipeline.failure() is not None:
-            pipeline.stop.set()
-            stuck = pipeline.join(STOP_DEADLINE_S - _MARGIN_S)
-            if stuck:
-                raise StuckError(f"gave up waiting for {', '.join(stuck)}: a library call there does not return")
+            _stop(pipeline)
             break
         interrupted.wait(_POLL_S)
     error = pipeline.failure()
-    if error is not None:
+    # Who interrupts a camera that does not answer wants no word about the camera.
+    if error is not None and not (interrupted.is_set() and isinstance(error, SourceError)):
         raise error
+
+
+def _stop(pipeline: Pipeline) -> None:
+    pipeline.stop.set()
+    stuck = pipeline.join(STOP_DEADLINE_S - _MARGIN_S)
+    if stuck:
+        raise StuckError(f"gave up waiting for {', '.join(stuck)}: a library call there does not return")
 
 
 def lossless(uris: Sequence[str], settings: Settings) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -9,15 +10,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import typer
 
 from config.schema import Settings
 from streamer.app import run
+from streamer.errors import StuckError
 from streamer.events import Ended, StreamItem
 from streamer.publish import Publisher
 from streamer.state import SceneState
-from tools.commands import INTERRUPTED
+from tools.commands import FAILED, INTERRUPTED
 
 
 def run_live(
@@ -32,8 +35,19 @@ def run_live(
         view: shows states and events; default: a line on stdout for every change of scene.
     """
     with interruption() as interrupted:
-        run(uris, names, settings, interrupted=interrupted, observe=view or Lines(), ready=_say_addresses)
+        try:
+            run(uris, names, settings, interrupted=interrupted, observe=view or Lines(), ready=_say_addresses)
+        except StuckError as error:
+            _leave_hard(error, INTERRUPTED if interrupted.is_set() else FAILED)
         return INTERRUPTED if interrupted.is_set() else 0
+
+
+def _leave_hard(error: StuckError, code: int) -> NoReturn:
+    """The last resort: the thread that hangs would make the interpreter's own end hang as well."""
+    typer.secho(f"scene-streamer: {error}", fg=typer.colors.RED, err=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
@@ -41,7 +55,7 @@ def interruption() -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets; a second one ends the process at once."""
     interrupted = threading.Event()
 
-    def on_signal(number: int, _: FrameType | None) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()

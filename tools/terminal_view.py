@@ -66,8 +66,9 @@ class TerminalView:
 
     def _panel(self, state: SceneState, now: float) -> RenderableType:
         fps = self._frames / max(now - self._started_s, 1e-6)
+        style = "reverse" if state.unknown else "bold black on bright_green"
         title = Text.assemble(
-            (" " + state.scene.replace("_", " ") + " ", "bold black on bright_green" if not state.unknown else "reverse"),
+            (f" {state.scene.replace('_', ' ')} ", style),
             f"  {state.p:.0%}  for {state.dwell_s:.1f} s   frame {state.frame.frame_id}   {fps:.0f} fps",
         )
         return Group(half_blocks(state.frame.image, _COLUMNS), title, _bars(state))

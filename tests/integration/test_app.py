@@ -1,4 +1,4 @@
-"""The pipeline as a whole: every frame in order, clean ends, errors that travel. Networks are faked; the rest is real."""
+"""The pipeline as a whole: every frame in order, clean ends, errors that travel. Only the networks are faked."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from config.loader import load_settings
 from streamer import open_stream
 from streamer.app import run
 from streamer.client import LabelSubscriber
-from streamer.errors import SourceError
+from streamer.errors import SourceError, SourceLost, StuckError
 from streamer.events import Ended, Reconnected
+from streamer.sources.synthetic import SyntheticSource
 from streamer.state import SceneState
 
 DEADLINE_S = 5.0
@@ -29,6 +30,13 @@ BUS = "bus.labels=tcp://127.0.0.1:*"
 def pipeline_threads() -> list[str]:
     names = ("capture", "inference", "publisher", "annotator")
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -188,9 +196,20 @@ def test_an_interrupt_ends_a_run_whose_source_never_opens(faked):
     threading.Timer(0.3, interrupted.set).start()
     with socket.create_server(("127.0.0.1", 0)) as silent, within_deadline():
         address = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/stream"
-        settings = load_settings(None, [BUS])
-        with pytest.raises(SourceError):
-            run([address], [], settings, interrupted=interrupted)
+        run([address], [], load_settings(None, [BUS]), interrupted=interrupted)
+
+
+def test_a_library_call_that_never_returns_is_given_up(faked, monkeypatch):
+    """The thread itself cannot be ended; the run says which one it is, and the command then leaves hard."""
+    hang = threading.Event()
+    faked(fake_recognizer(lambda number: hang.wait() and None))
+    monkeypatch.setattr(streamer.app, "STOP_DEADLINE_S", 1.0)
+    interrupted = threading.Event()
+    threading.Timer(0.2, interrupted.set).start()
+    with pytest.raises(StuckError, match="inference"):
+        run(["synthetic:"], [], load_settings(None, [BUS]), interrupted=interrupted)
+    hang.set()
+    wait_for(lambda: pipeline_threads() == [])
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_run_and_frees_the_address():
@@ -219,9 +238,6 @@ def test_an_observer_that_fails_ends_the_run(faked):
 
 
 def test_a_lost_live_source_is_opened_again_in_a_new_epoch(faked, monkeypatch):
-    from streamer.errors import SourceLost
-    from streamer.sources.synthetic import SyntheticSource
-
     decode, lost = SyntheticSource._decode, []
 
     def flaky(self):

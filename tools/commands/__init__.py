@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from streamer.errors import ConfigError, SceneStreamerError, StuckError, UnknownPluginError
+from streamer.errors import ConfigError, SceneStreamerError, UnknownPluginError
 
 FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
@@ -110,9 +110,6 @@ def _report(error: Exception) -> int:
     if not isinstance(error, SceneStreamerError):
         text = f"internal error, {type(error).__name__}: {text} (-v shows where)"
     typer.secho(f"scene-streamer: {text}", fg=typer.colors.RED, err=True)
-    if isinstance(error, StuckError):
-        sys.stderr.flush()
-        os._exit(FAILED)  # the thread that hangs would make the interpreter's own end hang as well
     return WRONG_USE if isinstance(error, ConfigError | UnknownPluginError) else FAILED
 
 

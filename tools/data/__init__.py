@@ -1,0 +1,1 @@
+"""Labelled pictures, as training and evaluation read them."""

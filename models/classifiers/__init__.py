@@ -1,0 +1,1 @@
+"""From pictures and semantics to scenes: one file per classifier."""

@@ -1,0 +1,1 @@
+"""From pictures to class scores: one file per segmenter."""
