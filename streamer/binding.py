@@ -17,6 +17,8 @@ import zmq
 from streamer.errors import AddressInUse, AddressRefused
 
 LABELS_SNDHWM = 10_000
+LINGER_MS = 1_000
+"""How long labels on their way may take after the end."""
 MAX_INBOUND_BYTES = 64 * 1024
 HEARTBEAT_IVL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -36,7 +38,7 @@ def labels_socket(context: zmq.Context[zmq.Socket[bytes]], address: str, *, loss
     """
     options: dict[int, int] = {
         zmq.SNDHWM: LABELS_SNDHWM,
-        zmq.LINGER: 1_000,
+        zmq.LINGER: LINGER_MS,
         zmq.XPUB_VERBOSE: 1,
         zmq.XPUB_NODROP: int(lossless),
     }

@@ -11,7 +11,7 @@ from typing import Self
 import zmq
 
 from config.schema import BusSettings
-from streamer.binding import frames_socket, labels_socket
+from streamer.binding import LINGER_MS, frames_socket, labels_socket
 from streamer.channel import EndOfChannel, Inbox
 from streamer.events import Ended, StreamItem
 from streamer.feed import Feed, Now, Outgoing
@@ -157,6 +157,7 @@ class Publisher:
                     cause = "stop"
                 for name in self._active():
                     self._take(Ended(name, cause, error))
+                self._let_readers_catch_up()
         finally:
             self.close()
 
@@ -170,6 +171,21 @@ class Publisher:
             except EndOfChannel:
                 return
             self._take(item)
+
+    def _let_readers_catch_up(self) -> None:
+        """Spend the time to linger with connections open, until the readers of a recording have left.
+
+        A reader that is behind answers ZeroMQ's heartbeats late; into a closed connection such an answer would throw
+        away what is still on its way to it.
+        """
+        if self._labels is None or not self._lossless:
+            return
+        end_s = time.monotonic() + LINGER_MS / 1000
+        self._label_peers.drain(self._labels)
+        while self._label_peers.covered and time.monotonic() < end_s:
+            time.sleep(_RETRY_S)
+            self._label_peers.drain(self._labels)
+        self._labels.setsockopt(zmq.LINGER, max(0, round((end_s - time.monotonic()) * 1000)))
 
     def _take(self, item: BusItem) -> None:
         """Publish what `item` gives rise to."""

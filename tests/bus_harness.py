@@ -86,6 +86,7 @@ with LabelSubscriber(address, kinds=("L", "E", "H"), timeout_s=10) as messages:
 _PLAIN_READER = """
 import sys, time, zmq, msgpack
 socket = zmq.Context().socket(zmq.SUB)
+socket.rcvhwm = 100_000  # as docs/protocol.md advises
 socket.subscribe(b"")
 socket.rcvtimeo = 10000
 socket.connect(sys.argv[1])
