@@ -1,8 +1,9 @@
 """Smoother `exponential`: an average over the last seconds, and a label that changes only on clear, lasting evidence.
 
 The average weighs an observation of age a by exp(-a / time_constant_s), whatever the frame rate. The stable scene gives
-way to another when that one is believable and has led by `margin` for `confirm_s` (hysteresis). A hard cut loosens both at once: the past
-counts for little and a challenger needs no waiting time for `cut_window_s`. A new epoch starts from nothing.
+way to another when that one is believable and has led by `margin` for `confirm_s` (hysteresis). A hard cut loosens all
+of this at once: the past counts for little, and for `cut_window_s` a challenger needs no waiting time. A new epoch
+starts from nothing.
 """
 
 from __future__ import annotations

@@ -131,7 +131,10 @@ def test_wrong_use_exits_with_2(arguments):
     assert "Traceback" not in err
 
 
-COMMANDS = ("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "models list", "models info", "doctor")
+COMMANDS = (
+    *("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark"),
+    *("models list", "models info", "doctor"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -263,6 +266,15 @@ def test_models_list_and_info_agree():
     _, listed, _ = call("models", "list", "--json")
     _, info, _ = call("models", "info", "scene18", "--json")
     assert json.loads(info) in json.loads(listed)
+
+
+def test_benchmark_times_every_stage(clip):
+    code, out, _ = call("benchmark", "--source", clip, "--frames", "30", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["run"]["frames"] == 40
+    assert {"decode", "preprocess", "networks", "annotate", "JPEG"} <= report["stage_ms"].keys()
+    assert all(milliseconds > 0 for milliseconds in report["stage_ms"].values())
 
 
 def test_doctor_finds_a_machine_that_works(tmp_path):

@@ -1,0 +1,102 @@
+"""Every backend runs the packaged model and says the same of a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from config.errors import UnknownPluginError
+from models import load_recognizer
+from models.backends import BACKENDS
+from models.errors import ModelError
+from streamer.sources.images import read_picture
+
+PICTURES = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def made_pictures() -> list[np.ndarray]:
+    rng = np.random.default_rng(7)
+    smooth = np.linspace(0, 255, 300 * 400 * 3).reshape(300, 400, 3).astype(np.uint8)
+    return [smooth, rng.integers(0, 255, (120, 90, 3), dtype=np.uint8), np.zeros((1, 1, 3), np.uint8)]
+
+
+def real_pictures() -> list[np.ndarray]:
+    folders = ["houses/val/kitchen", "intel/val", "scene8/val", "scene15/val", "places365_rooms/val"]
+    paths = [path for folder in folders for path in sorted((PICTURES / folder).rglob("*.jpg"))[::40][:8]]
+    return [read_picture(path) for path in paths]
+
+
+@pytest.fixture(scope="module", params=BACKENDS.names())
+def recognizer(request):
+    return load_recognizer("scene18", backend=request.param, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return load_recognizer("scene18", backend="torch", device="cpu")
+
+
+def test_a_prediction_is_whole(recognizer):
+    for picture in made_pictures():
+        prediction = recognizer.predict(picture)
+        assert prediction.probabilities.dtype == np.float32
+        assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert prediction.class_map.dtype == np.uint8
+        assert prediction.class_map.shape == prediction.class_scores.shape
+        assert prediction.class_map.max() <= 150
+        assert 0 <= prediction.class_scores.min() <= prediction.class_scores.max() <= 1.0001
+        assert 0 <= prediction.gate.min() <= prediction.gate.max() <= 1.0001
+
+
+def agree(one, other, picture) -> None:
+    here, there = one.predict(picture), other.predict(picture)
+    np.testing.assert_allclose(here.probabilities, there.probabilities, atol=1e-2)
+    assert (here.class_map == there.class_map).mean() > 0.98
+
+
+def test_backends_agree_on_made_pictures(recognizer, reference):
+    for picture in made_pictures():
+        agree(recognizer, reference, picture)
+
+
+@pytest.mark.skipif(not PICTURES.is_dir(), reason="needs the pictures of ../shared/data")
+def test_backends_agree_on_real_pictures(recognizer, reference):
+    pictures = real_pictures()
+    assert len(pictures) >= 20
+    for picture in pictures:
+        agree(recognizer, reference, picture)
+
+
+def test_a_batch_equals_its_pictures(recognizer):
+    pictures = made_pictures()
+    for single, batched in zip(map(recognizer.predict, pictures), recognizer.predict_batch(pictures), strict=True):
+        np.testing.assert_allclose(single.probabilities, batched.probabilities, atol=1e-4)
+
+
+def test_predictions_do_not_share_memory(recognizer):
+    first = recognizer.predict(made_pictures()[0])
+    before = first.class_scores.copy()
+    recognizer.predict(made_pictures()[1])
+    np.testing.assert_array_equal(first.class_scores, before)
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_what_is_no_picture_is_refused(recognizer, picture):
+    with pytest.raises(ValueError, match="HxWx3"):
+        recognizer.predict(picture)
+
+
+def test_a_device_that_does_not_exist_is_named(recognizer):
+    with pytest.raises(ModelError, match="NPU9"):
+        load_recognizer("scene18", backend=recognizer.backend.name, device="NPU9")
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(UnknownPluginError, match="openvino"):
+        load_recognizer(backend="no_such")
+    with pytest.raises(UnknownPluginError, match="lite_fpn"):
+        load_recognizer(segmenter="no_such")
+    with pytest.raises(ModelError, match="scene18"):
+        load_recognizer("no_such")
