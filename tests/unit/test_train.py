@@ -1,0 +1,301 @@
+"""Training on synthetic pictures: the split, the samples, learning at all, and going on where a run was broken off."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from config.errors import ConfigError
+from models.scene_network import build_scene_network
+from tools.data.manifest import Entry
+from tools.train import augment, loop, scoring
+from tools.train import stage as stage_module
+from tools.train.cache import PictureCache, is_grey
+from tools.train.data import NO_SCENE, Pool, Samples, dev_rows, epoch_order, learn_palette
+from tools.train.frozen import FrozenModule
+from tools.train.losses import segmentation_loss, soft_maps
+from tools.train.recipe import Augmentation, Recipe, find_recipe, read_recipe
+from tools.train.scoring import find_temperature, find_threshold
+from tools.train.stage import learning_rate
+from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+COLOURS = {"bedroom": (180, 60, 60), "forest": (40, 160, 50), "street": (90, 90, 170)}
+
+
+def synthetic_cache(count: int, seed: int = 0) -> tuple[PictureCache, np.ndarray]:
+    """Noisy pictures, each in its scene's colour; the upper half is class 3 (sky), the lower the scene's own."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(count) % len(COLOURS)
+    colours = np.array(list(COLOURS.values()))[targets]
+    noise = rng.integers(-30, 30, (count, 256, 256, 3))
+    pictures = np.clip(colours[:, None, None] + noise, 0, 255).astype(np.uint8)
+    labels = np.zeros((count, SIDE, SIDE, TOP), np.uint8)
+    labels[:, : SIDE // 2, :, 0] = 3
+    labels[:, SIDE // 2 :, :, 0] = (10 + targets)[:, None, None]
+    labels[..., 1:] = (1, 2)
+    scores = np.broadcast_to(np.array([230, 15, 10], np.uint8), labels.shape).copy()
+    grey = np.zeros(count, bool)
+    return PictureCache(pictures, grey, labels, scores), targets.astype(np.int64)
+
+
+def small_recipe(**changes: Any) -> Recipe:
+    stages = [{"name": "heads", "trains": "heads", "epochs": 2, "epoch_samples": 24, "lr": 5e-3}]
+    values: dict[str, Any] = {
+        "name": "small",
+        "version": "1",
+        "labels": tuple(COLOURS),
+        "segmenter": {"kind": "lite_fpn", "params": {"width": 16}},
+        "classifier": {"kind": "semantic_gate", "params": {"semantic_widths": (64, 64, 64)}},
+        "size": 64,
+        "data": {"scenes": "scenes.csv", "teacher": "teacher.tflite"},
+        "augmentation": {"grey": 0.0, "degrade": 0.5},
+        "stages": stages,
+        "batch": 8,
+    }
+    return Recipe(**(values | changes))
+
+
+def corpus(count: int = 24) -> loop.Corpus:
+    cache, targets = synthetic_cache(count)
+    rows = np.arange(count)
+    places = np.stack([np.zeros_like(rows), rows], axis=1)
+    return loop.Corpus(Pool((cache,), places, targets), cache, targets, rows, rows[:9], rows[:9])
+
+
+class RunsInTorch:
+    """Stands in for `FrozenModule`: compiling would take most of these tests' time."""
+
+    def __init__(self, module: torch.nn.Module, _example: torch.Tensor) -> None:
+        self.module = copy.deepcopy(module).eval()
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.module(x)
+        return (output,) if isinstance(output, torch.Tensor) else tuple(output)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loop, "load_imagenet", lambda network: None)
+    monkeypatch.setattr(stage_module, "FrozenModule", RunsInTorch)
+    monkeypatch.setattr(scoring, "FrozenModule", RunsInTorch)
+
+
+def trainer(recipe: Recipe, output: Path, said: list[str]) -> loop.Trainer:
+    output.mkdir(exist_ok=True)
+    return loop.Trainer(recipe, corpus(), output, 0, said.append)
+
+
+class TestSplit:
+    entries = tuple(
+        Entry(
+            i,
+            f"{i}.jpg",
+            "house" if i % 3 else "street",
+            "train",
+            "a" if i % 2 else "b",
+            f"g{i // 4}" if i < 80 else "",
+        )
+        for i in range(400)
+    )
+
+    def test_groups_stay_together(self):
+        chosen = dev_rows(self.entries, 0.25)
+        for group in {(e.group, e.source) for e in self.entries if e.group}:
+            members = [bool(c) for c, e in zip(chosen, self.entries, strict=True) if (e.group, e.source) == group]
+            assert len(set(members)) == 1
+
+    def test_share_and_repeatability(self):
+        chosen = dev_rows(self.entries, 0.25)
+        assert chosen.mean() == pytest.approx(0.25, abs=0.02)
+        assert np.array_equal(chosen, dev_rows(self.entries, 0.25))
+
+    def test_order_of_the_lines_does_not_matter(self):
+        forward = dev_rows(self.entries, 0.25)
+        backward = dev_rows(self.entries[::-1], 0.25)
+        assert np.array_equal(forward, backward[::-1])
+
+
+class TestOrder:
+    targets = np.array([0] * 80 + [1] * 20 + [NO_SCENE] * 10)
+
+    def test_balance_makes_rare_scenes_frequent(self):
+        order = epoch_order(self.targets, 1.0, 1100, (0,))
+        drawn = np.bincount(self.targets[order] + 1)
+        assert drawn[1] == pytest.approx(drawn[2], abs=2)
+        assert drawn[0] == pytest.approx(100, abs=2)
+
+    def test_without_balance_every_picture_comes_equally_often(self):
+        order = epoch_order(self.targets, 0.0, 220, (0,))
+        assert set(np.bincount(order)) == {2}
+
+    def test_same_seed_same_order(self):
+        assert np.array_equal(epoch_order(self.targets, 0.5, 50, (1, 2)), epoch_order(self.targets, 0.5, 50, (1, 2)))
+        assert not np.array_equal(
+            epoch_order(self.targets, 0.5, 50, (1, 2)), epoch_order(self.targets, 0.5, 50, (1, 3))
+        )
+
+
+class TestAugmentation:
+    def test_a_sample_depends_on_its_place_alone(self):
+        cache, targets = synthetic_cache(6)
+        places = np.stack([np.zeros(6, int), np.arange(6)], axis=1)
+        palette = learn_palette(cache, np.arange(6), 0)
+        samples = Samples(Pool((cache,), places, targets), np.arange(6), 64, Augmentation(), palette, (5, 1))
+        first, again = samples[3], samples[3]
+        assert np.array_equal(first.picture, again.picture)
+        assert first.picture.shape == (64, 64, 3)
+        assert first.picture.dtype == np.uint8
+        assert first.target == targets[3]
+
+    def test_grey_pictures_get_colour(self):
+        cache, _ = synthetic_cache(6)
+        palette = learn_palette(cache, np.arange(6), 0)
+        grey = augment.to_grey(cache.pictures[1])
+        assert is_grey(grey)
+        coloured = augment.colourise(grey, cache.labels[1], cache.scores[1], palette, np.random.default_rng(0))
+        assert not is_grey(coloured)
+        assert augment.to_grey(coloured).mean() == pytest.approx(grey.mean(), abs=40)  # strong colours clip
+
+    def test_boxes_lie_inside(self):
+        rng = np.random.default_rng(0)
+        for _ in range(200):
+            left, top, right, bottom = augment.random_box(256, Augmentation(), rng)
+            assert 0 <= left < right <= 256
+            assert 0 <= top < bottom <= 256
+            assert (right - left) * (bottom - top) >= 0.3 * 256 * 256
+
+
+class TestTeacherMaps:
+    def test_three_best_classes_in_order(self):
+        probabilities = np.zeros((2, 2, 5), np.float32)
+        probabilities[..., [4, 0, 2]] = (0.5, 0.3, 0.2)
+        labels, scores = top_classes(probabilities)
+        assert (labels == (4, 0, 2)).all()
+        assert scores[0, 0].tolist() == [128, 76, 51]
+
+    def test_crop_and_mirror_follow_the_picture(self):
+        cache, _ = synthetic_cache(2)
+        labels, scores = torch.from_numpy(cache.labels), torch.from_numpy(cache.scores)
+        boxes = torch.tensor([[0.0, 0.0, 64.0, 32.0], [0.0, 0.0, 64.0, 64.0]])
+        soft = soft_maps(labels, scores, boxes, torch.tensor([False, True]), CLASSES, (8, 8))
+        assert soft.shape == (2, CLASSES, 8, 8)
+        assert torch.allclose(soft.sum(1), torch.ones(2, 8, 8), atol=1e-5)
+        assert bool((soft[0].argmax(0)[:7] == 3).all())  # the upper half only
+        assert soft[1].argmax(0)[7].unique().tolist() == [11]
+
+    def test_loss_is_least_at_the_teacher(self):
+        soft = torch.rand(1, 4, 3, 3).softmax(1)
+        assert segmentation_loss(soft.log(), soft) < segmentation_loss(torch.zeros_like(soft), soft)
+
+
+class TestCalibration:
+    def test_temperature_of_overconfident_logits(self):
+        rng = np.random.default_rng(0)
+        logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
+        powers = np.exp(logits)
+        targets = np.array([rng.choice(5, p=p) for p in powers / powers.sum(1, keepdims=True)])
+        assert find_temperature(3 * logits, targets) == pytest.approx(3, rel=0.1)
+
+    def test_threshold_keeps_the_share_known(self):
+        probabilities = np.random.default_rng(0).dirichlet([1.0] * 4, 1000)
+        threshold = find_threshold(probabilities, 0.95)
+        assert (probabilities.max(axis=1) >= threshold).mean() >= 0.95
+
+
+def test_frozen_module_says_what_torch_says():
+    network = build_scene_network(small_recipe().network()).eval()
+    pictures = torch.randn(3, 3, 64, 64)
+    frozen = FrozenModule(network.segmenter.encoder, pictures[:1])
+    with torch.no_grad():
+        wanted = network.segmenter.encoder(pictures)
+    for ours, theirs in zip(frozen(pictures), wanted, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+class TestRun:
+    def test_learns_and_writes_its_checkpoints(self, tmp_path: Path):
+        said: list[str] = []
+        stage = {"name": "heads", "trains": "heads", "epochs": 3, "epoch_samples": 32, "lr": 1e-2, "encoder_lr": 2e-3}
+        run = trainer(small_recipe(stages=[stage], ema=0.5), tmp_path / "run", said)
+        run.run(resume=False)
+        history = run.progress.history
+        assert history[-1]["loss"] < history[0]["loss"]
+        lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+        assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+        assert loop.load_checkpoint(tmp_path / "run" / "best.pt") is not None
+
+    def test_resumed_run_equals_an_unbroken_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        tail = {"name": "upper", "trains": "upper", "epochs": 2, "epoch_samples": 16, "lr": 1e-3, "encoder_lr": 1e-4}
+        recipe = small_recipe(stages=[*small_recipe().model_dump()["stages"], tail])
+        whole = trainer(recipe, tmp_path / "whole", [])
+        whole.run(resume=False)
+
+        broken = trainer(recipe, tmp_path / "broken", [])
+        step = loop.Trainer._keep
+
+        def stop_after_third(self: loop.Trainer, result: dict[str, float]) -> None:
+            step(self, result)
+            if len(self.progress.history) == 3:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(loop.Trainer, "_keep", stop_after_third)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run(resume=False)
+        monkeypatch.setattr(loop.Trainer, "_keep", step)
+        again = trainer(recipe, tmp_path / "broken", [])
+        again.run(resume=True)
+
+        assert len(again.progress.history) == 4
+        for name, tensor in whole.average.state_dict().items():
+            assert torch.allclose(tensor.float(), again.average.state_dict()[name].float(), atol=1e-5), name
+
+    def test_stage_trains_only_what_it_says(self):
+        network = build_scene_network(small_recipe().network())
+        for stage in small_recipe(
+            stages=[{"name": n, "trains": n, "epochs": 1, "lr": 1e-3} for n in ("heads", "upper", "middle")]
+        ).stages:
+            loop.stages.set_trainable(network, stage)
+            trained = {
+                part: any(p.requires_grad for p in getattr(network.segmenter.encoder, part).parameters())
+                for part in ("lower", "middle", "upper")
+            }
+            assert trained == {
+                "lower": False,
+                "middle": stage.trains == "middle",
+                "upper": stage.trains in ("upper", "middle"),
+            }
+
+    def test_rate_rises_and_falls(self):
+        stage = small_recipe().stages[0]
+        rates = [learning_rate(step, 100, stage) for step in range(100)]
+        assert rates[0] < rates[4] == 1.0
+        assert rates[4:] == sorted(rates[4:], reverse=True)
+        assert rates[-1] == pytest.approx(stage.final, abs=0.01)
+
+
+class TestRecipe:
+    def test_packaged_recipe_is_sound(self):
+        recipe = read_recipe(find_recipe("scene18"))
+        assert len(recipe.labels) == 18
+        assert list(recipe.labels) == sorted(recipe.labels)
+        assert set(recipe.groups["indoor"]) | set(recipe.groups["outdoor"]) == set(recipe.labels)
+        build_scene_network(recipe.network())
+
+    def test_misspelt_key_is_named(self, tmp_path: Path):
+        text = find_recipe("scene18").read_text().replace("trains: heads", "trians: heads")
+        (tmp_path / "r.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="trians"):
+            read_recipe(tmp_path / "r.yaml")
+
+    def test_missing_recipe_is_named(self, tmp_path: Path):
+        with pytest.raises(ConfigError, match=r"no recipe at .*none\.yaml"):
+            read_recipe(tmp_path / "none.yaml")
