@@ -83,7 +83,7 @@ def test_split_only_when_asked(table: Path, run):
 def test_predictions_table(table: Path, run, tmp_path: Path):
     out = tmp_path / "new folder" / "out.csv"
     assert run("--manifest", table, "--predictions", out).exit_code == 0
-    rows = list(csv.reader(out.open(encoding="utf-8")))
+    rows = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
     assert rows[0] == ["path", "scene", "top1", "p1", "top2", "p2", "top3", "p3"]
     assert [row[0] for row in rows[1:]] == [f"pictures/ü {i}.png" for i in range(10)]
     assert rows[1][1:3] == ["forest", "forest"]
@@ -129,7 +129,7 @@ def test_unknown_scene_names_line_and_known_ones(table: Path):
 
 def test_broken_picture_names_its_line(table: Path):
     (table.parent / "pictures" / "ü 3.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(ManifestError, match=r"line 5: .*cannot be read; remove the line"):
+    with pytest.raises(ManifestError, match=r"line 5: .*not a picture that can be read; remove the line"):
         PictureManifest.read(table)[3]
 
 
