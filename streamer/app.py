@@ -14,8 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from config.errors import UserError
 from config.schema import ModelSettings, Settings
@@ -24,6 +23,7 @@ from streamer.address import open_source, parse
 from streamer.annotator import Annotator
 from streamer.capture import Capture
 from streamer.channel import Channel, Inbox
+from streamer.closing import Closing
 from streamer.errors import SourceError, StuckError
 from streamer.events import CaptureItem, Ended, Opened, StreamItem
 from streamer.inference import Inference
@@ -214,7 +214,7 @@ def lossless(uris: Sequence[str], settings: Settings) -> bool:
     return policy == "every" or (policy == "auto" and not any(parse(uri).live for uri in uris))
 
 
-class SceneStream:
+class SceneStream(Closing):
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
     def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None) -> None:
@@ -258,14 +258,6 @@ class SceneStream:
         self._items.cancel()
         self._pipeline.abandon()
         self._pipeline.join(STOP_DEADLINE_S)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_stream(

@@ -14,12 +14,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
 from streamer.channel import Channel, EndOfChannel, Inbox
+from streamer.closing import Closing
 from streamer.errors import ChannelClosed, MessageError
 from streamer.frame import Picture
 from streamer.link import Link, parse, prefixes
@@ -43,7 +43,7 @@ class Message:
     body: Body
 
 
-class LabelSubscriber:
+class LabelSubscriber(Closing):
     """Labels of one source or of all, as they come.
 
     Messages wait in memory while the reader is busy (at most 100,000), so a reader of a recording that is slower than
@@ -101,14 +101,6 @@ class LabelSubscriber:
         """Hang up. May be repeated."""
         self._link.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _read(self, parts: list[bytes]) -> Message | None:
         """The message in `parts`; garbage is counted."""
         try:
@@ -135,7 +127,7 @@ class LabelSubscriber:
         self.lost += max(0, seq - expected)
 
 
-class FrameSubscriber:
+class FrameSubscriber(Closing):
     """Annotated frames of one source or of all: always the newest, however long the reader takes.
 
     A thread reads along and keeps the newest frame of each source, since small queues alone do not bound how stale a
@@ -203,14 +195,6 @@ class FrameSubscriber:
         self._inbox.cancel()
         self._reader.join()
         self._link.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _read_along(self) -> None:
         """Body of the reader's thread: keep only the newest."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import zmq
 
 from config.schema import BusSettings
 from streamer.binding import LINGER_MS, frames_socket, labels_socket
 from streamer.channel import EndOfChannel, Inbox
+from streamer.closing import Closing
 from streamer.events import Ended, StreamItem
 from streamer.feed import Feed, Now, Outgoing
 from streamer.message import EncodedFrame, encode, frame_topic, label_topic
@@ -28,7 +27,7 @@ PATIENCE_S = 3.0
 """How long a lossless publisher waits for a subscriber that takes nothing, before that one loses messages."""
 
 
-class Publisher:
+class Publisher(Closing):
     """Owns the sockets. `bind` them, run `serve` as the body of a worker, `close` if it never ran.
 
     The sockets are made and bound by the thread that calls `bind`, so that an address in use ends the run before
@@ -128,14 +127,6 @@ class Publisher:
         if self._context is not None and self._own_context:
             self._context.term()
             self._context = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------- the publisher's thread
 

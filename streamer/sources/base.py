@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
+from streamer.closing import Closing
 from streamer.frame import Clock, Frame, Picture
 
 
@@ -46,7 +45,7 @@ class Decoded:
     t_capture_ns: int
 
 
-class Source(ABC):
+class Source(Closing):
     """One stream of pictures. Subclasses open, decode and close; numbering and epochs are done here.
 
     A source belongs to one thread. `open` may be called again after `close` (a reconnect): frame numbers go on and
@@ -75,10 +74,6 @@ class Source(ABC):
     @abstractmethod
     def _decode(self) -> Iterator[Decoded]:
         """Yield every picture to the end. Raises SourceLost (live), TruncatedError or SourceError."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release everything; may be called twice."""
 
     @property
     def epoch(self) -> int:
@@ -124,10 +119,3 @@ class Source(ABC):
                 clock=self.clock,
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
