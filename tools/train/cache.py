@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.data.manifest import ManifestError, read_picture
 from tools.train.teacher import SIDE, TOP, Teacher
 
 PICTURE_SIDE = 256
@@ -32,14 +33,6 @@ class PictureCache:
     grey: NDArray[np.bool_]
     labels: NDArray[np.uint8]
     scores: NDArray[np.uint8]
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture file as (H, W, 3) uint8 RGB; raises ValueError if it cannot be decoded."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise ValueError(f"{path} is not a picture that can be read")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def is_grey(rgb: NDArray[np.uint8]) -> bool:
@@ -112,6 +105,8 @@ def _fill_chunk(job: tuple[Path, int, list[Path]]) -> None:
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _shapes(0)}
     for row, path in enumerate(paths, start=start):
         rgb = read_picture(path)
+        if rgb is None:
+            raise ManifestError(f"{path} is not a picture that can be read; remove its line from the manifest")
         shrinks = min(rgb.shape[:2]) >= PICTURE_SIDE
         arrays["pictures"][row] = cv2.resize(
             rgb,

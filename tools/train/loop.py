@@ -31,6 +31,7 @@ from tools.train.imagenet import load_imagenet
 from tools.train.losses import scene_loss, segmentation_loss, soft_maps
 from tools.train.package import package_model
 from tools.train.recipe import Recipe, Stage, read_recipe
+from tools.train.report import report
 from tools.train.scoring import normalise, score
 
 Say = Callable[[str], None]
@@ -75,11 +76,20 @@ def main_train(
     corpus = load_corpus(plan, root, output / "cache", say)
     say(f"{len(corpus.train)} pictures to train on, {len(corpus.dev)} in dev, {len(corpus.val)} in val")
     Trainer(plan, corpus, output, workers, say).run(resume)
+    release(plan, corpus, output)
+    say(f"wrote {output / 'model'} and {output / 'report.json'}")
+
+
+def release(recipe: Recipe, corpus: Corpus, output: Path) -> None:
+    """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
     best = load_checkpoint(output / "best.pt")
     assert best is not None
-    targets = corpus.targets[corpus.dev]
-    package_model(plan, best["network"], corpus.scenes, corpus.dev, targets, output / "model")
-    say(f"wrote {output / 'model'}")
+    package_model(recipe, best["network"], corpus.scenes, corpus.dev, corpus.targets[corpus.dev], output / "model")
+    network = build_scene_network(recipe.network())
+    network.load_state_dict(best["network"])
+    palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
+    figures = report(network, corpus.scenes, corpus.val, corpus.targets[corpus.val], palette, recipe)
+    (output / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def load_corpus(recipe: Recipe, root: Path, cache: Path, say: Say) -> Corpus:
