@@ -306,12 +306,9 @@ def open_sources(uris: Sequence[str], names: Sequence[str], settings: Settings) 
     """
     if names and len(names) != len(uris):
         raise UserError(f"{len(uris)} sources need as many --name, not {len(names)}")
-    sources = [
-        open_source(uri, names[i] if names else None, settings.capture) for i, uri in enumerate(uris)
-    ]
+    sources = [open_source(uri, names[i] if names else None, settings.capture) for i, uri in enumerate(uris)]
     taken = [source.name for source in sources]
     twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
         raise UserError(f"two sources are called {twice[0]!r}; tell them apart with --name, once per --source")
     return sources
-

@@ -95,4 +95,3 @@ class SemanticGate(nn.Module):
 def build(params: Params, *, feature_channels: int, semantic_classes: int, scene_classes: int) -> SemanticGate:
     """Build the classifier with random weights and a gate that changes nothing yet."""
     return SemanticGate(params, feature_channels, semantic_classes, scene_classes)
-

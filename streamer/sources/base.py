@@ -118,4 +118,3 @@ class Source(Closing):
                 t_capture_ns=shot.t_capture_ns,
                 clock=self.clock,
             )
-

@@ -136,9 +136,7 @@ def test_a_new_epoch_starts_from_nothing():
 def test_unknown_follows_the_threshold_with_hysteresis():
     smoother = exponential(unknown_threshold=0.5, unknown_margin=0.1, time_constant_s=0.001)
     values = [0.6, 0.45, 0.55, 0.65]
-    unknown = [
-        smoother.update(Observation(one_hot(0, p), 1000 * i, MS, epoch=0)).unknown for i, p in enumerate(values)
-    ]
+    unknown = [smoother.update(Observation(one_hot(0, p), 1000 * i, MS, epoch=0)).unknown for i, p in enumerate(values)]
     assert unknown == [False, True, True, False]
 
 
