@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from models.package import ModelPackage, find_package
 from models.prediction import FloatArray, Prediction
 
 Picture = NDArray[np.uint8]
+
+_NVIDIA_DEVICE = Path("/dev/nvidia0")
 
 
 class Recognizer:
@@ -72,7 +75,7 @@ def load_recognizer(
 
     Args:
         name: a packaged model ("scene18"), or the folder of one.
-        backend: `openvino`, `torch`, or `auto`: torch on a CUDA device, else openvino.
+        backend: `openvino`, `torch`, or `auto`: torch where there is a CUDA device to use, else openvino.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, or a device of OpenVINO.
         threads: CPU threads of the networks; None leaves it to the backend.
         segmenter: a segmenter to use instead of the model's own.
@@ -84,8 +87,17 @@ def load_recognizer(
     package = find_package(name)
     _check_segmenter(package, segmenter)
     if backend == "auto":
-        backend = "torch" if device.startswith("cuda") else "openvino"
+        backend = "torch" if _on_cuda(device) else "openvino"
     return Recognizer(package, BACKENDS.build(backend, {"device": device, "threads": threads}, package=package))
+
+
+def _on_cuda(device: str) -> bool:
+    """Whether `device` means a CUDA device. torch, slow to import, is asked only where an NVIDIA driver is."""
+    if device == "auto" and _NVIDIA_DEVICE.exists():
+        import torch
+
+        return torch.cuda.is_available()
+    return device.startswith("cuda")
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -33,6 +34,8 @@ from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
 from streamer.track import Track
 from streamer.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 5.0
 """A stop ends within this time, whatever hangs."""
@@ -289,9 +292,11 @@ def open_stream(
 
 def recognizer_for(model: ModelSettings) -> Recognizer:
     """Load the model that the settings ask for."""
-    return load_recognizer(
+    recognizer = load_recognizer(
         model.name, backend=model.backend, device=model.device, threads=model.threads, segmenter=model.segmenter
     )
+    _log.info("model %s on %s, %s", model.name, recognizer.backend.name, recognizer.backend.device)
+    return recognizer
 
 
 def open_sources(uris: Sequence[str], names: Sequence[str], settings: Settings) -> list[Source]:

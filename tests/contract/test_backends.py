@@ -100,3 +100,14 @@ def test_unknown_names_are_answered_with_the_known_ones():
         load_recognizer(segmenter="no_such")
     with pytest.raises(ModelError, match="scene18"):
         load_recognizer("no_such")
+
+
+def test_auto_takes_openvino_where_there_is_no_cuda_device(monkeypatch):
+    monkeypatch.setattr("models.recognizer._NVIDIA_DEVICE", PICTURES / "no_such_device")
+    assert load_recognizer().backend.name == "openvino"
+
+
+def test_auto_asks_torch_where_there_is_an_nvidia_driver(monkeypatch):
+    monkeypatch.setattr("models.recognizer._NVIDIA_DEVICE", Path(__file__))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert load_recognizer().backend.name == "openvino"
