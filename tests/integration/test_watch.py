@@ -10,7 +10,7 @@ import time
 import pytest
 from bus_harness import RunningBus, bus_state
 
-from tools.live_view import LiveView
+from tools.watch_view import WatchView
 
 
 def watch(*arguments, **options):
@@ -126,7 +126,7 @@ def _read_all(parent):
 
 def test_the_view_bears_what_a_publisher_should_not_send():
     head = {"v": 1, "source": "cam1", "run": "r", "seq": 0}
-    view = LiveView()
+    view = WatchView()
     for stable in (None, 3, {"scene": "\x1b[2J", "p": "high"}, {}):
         view.take(head | {"type": "label", "stable": stable, "smoothed": [3, ["a"], ["b", None]], "drops": 4})
         assert "\x1b" not in "".join(view.status_lines()) and view.table().row_count == 1

@@ -22,14 +22,14 @@ def demo(
     from config.errors import UserError
     from tools.demo_clip import find_demo_clip
     from tools.live import run_live
-    from tools.terminal_view import TerminalView
+    from tools.demo_view import DemoView
 
     clip = find_demo_clip()
     if clip is None:
         raise UserError("the demo's clip is not installed; run: pip install 'scene-streamer[demo]'")
     if not sys.stderr.isatty():
         raise typer.Exit(run_live([str(clip)], [], settings))
-    with TerminalView() as view:
+    with DemoView() as view:
         code = run_live([str(clip)], [], settings, view)
     view.print_summary()
     raise typer.Exit(code)

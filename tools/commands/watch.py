@@ -73,9 +73,9 @@ def _text(value: object) -> str:
 
 def _print_lines(messages: Iterator[Message | None]) -> None:
     """A line for each event, and one a second for each source."""
-    from tools.live_view import LiveView
+    from tools.watch_view import WatchView
 
-    view, next_status_s = LiveView(), time.monotonic() + _STATUS_S
+    view, next_status_s = WatchView(), time.monotonic() + _STATUS_S
     for message in messages:
         line = None if message is None else view.take(message.body)
         if line is not None:
@@ -90,9 +90,9 @@ def _show_table(messages: Iterator[Message | None]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from tools.live_view import LiveView
+    from tools.watch_view import WatchView
 
-    view, console, next_refresh_s = LiveView(), Console(), 0.0
+    view, console, next_refresh_s = WatchView(), Console(), 0.0
     with Live(console=console, auto_refresh=False) as live:
         for message in messages:
             line = None if message is None else view.take(message.body)

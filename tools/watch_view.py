@@ -82,7 +82,7 @@ class SourceView:
         )
 
 
-class LiveView:
+class WatchView:
     """The sources of an address. Feed it with `take`; ask for `table` (a terminal) or for the lines (a pipe)."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ _REFRESH_HZ = 8
 _BAR = 24
 
 
-class TerminalView:
+class DemoView:
     """Shows states on stderr; a context manager, and an observer for `streamer.app.run`."""
 
     def __init__(self) -> None:
