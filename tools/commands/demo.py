@@ -21,8 +21,8 @@ def demo(
 
     from config.errors import UserError
     from tools.demo_clip import find_demo_clip
-    from tools.live import run_live
     from tools.demo_view import DemoView
+    from tools.live import run_live
 
     clip = find_demo_clip()
     if clip is None:

@@ -172,7 +172,8 @@ class Trainer:
         recipe, pool = self.recipe, self.corpus.pool
         order = epoch_order(pool.targets, recipe.balance, stage.epoch_samples, seed)
         size = stage.size or recipe.size
-        samples = Samples(pool, order, size, recipe.augmentation, self.palette, seed)
+        settings = stage.augmentation or recipe.augmentation
+        samples = Samples(pool, order, size, settings, self.palette, seed)
         return DataLoader(samples, recipe.batch, drop_last=True, num_workers=self.workers)
 
     def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid]) -> float:

@@ -62,6 +62,7 @@ class Stage(_Part):
     epochs: int = Field(gt=0)
     epoch_samples: int = Field(default=6000, gt=0)  # an epoch ends, and is saved, after so many pictures
     size: int | None = Field(default=None, multiple_of=32)  # of training pictures; the network's own unless given
+    augmentation: Augmentation | None = None  # the recipe's unless given
     lr: float = Field(gt=0)  # of the heads
     encoder_lr: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the stage's steps
