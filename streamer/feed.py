@@ -79,7 +79,7 @@ class Feed:
         messages += self._turn("ok", now)
         if state.cut:
             messages.append(self._event("cut", now, frame_id=frame.frame_id))
-        if state.belief.changed:
+        if state.changed:
             messages.append(self._change(state, now))
         return messages
 

@@ -121,7 +121,7 @@ class Overlay:
         self._head(canvas, layout, state)
         y = layout.margin + layout.pad + layout.head + gap
         for name, p in runners:
-            accent = HELD if state.belief.held and not state.unknown and p > state.p else MUTED
+            accent = HELD if state.held and not state.unknown and p > state.p else MUTED
             self._runner_up(canvas, layout, y, scene_title(name), p, accent)
             y += layout.row
         return layout.margin + height
@@ -130,7 +130,7 @@ class Overlay:
         """Name, probability, bar and status of the stable scene."""
         x, y = layout.margin + layout.pad, layout.margin + layout.pad
         inner = layout.panel - 2 * layout.pad
-        accent = UNSURE if state.unknown else HELD if state.belief.held else STEADY
+        accent = UNSURE if state.unknown else HELD if state.held else STEADY
         scene, p = _ranking(state)[0]
         percent = self._type.line(_percent(p), round(1.15 * layout.body))
         title = "Unknown" if state.unknown else scene_title(scene)
@@ -166,7 +166,7 @@ class Overlay:
         raw = state.prediction.scene
         glimpse = self._type.line(f"now: {scene_title(raw)}", layout.body)
         if raw != shown and glimpse.shape[1] <= inner - since.shape[1] - layout.body:
-            accent = HELD if state.belief.held and not state.unknown else MUTED
+            accent = HELD if state.held and not state.unknown else MUTED
             _stand(canvas, glimpse, x + inner - glimpse.shape[1], baseline, accent)
 
     def _runner_up(self, canvas: Picture, layout: Layout, y: int, title: str, p: float, accent: Colour) -> None:

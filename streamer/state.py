@@ -84,6 +84,16 @@ class SceneState:
         return self.belief.unknown
 
     @property
+    def changed(self) -> bool:
+        """The stable scene changed with this frame (also true for the first of an epoch)."""
+        return self.belief.changed
+
+    @property
+    def held(self) -> bool:
+        """Another scene leads the smoothed probabilities, but not clearly or long enough yet."""
+        return self.belief.held
+
+    @property
     def dwell_s(self) -> float:
         """Seconds of stream time for which the stable scene has been the same."""
         return self.belief.dwell_s

@@ -51,7 +51,7 @@ class DemoView:
         self._started_s = self._started_s or now
         self._frames += 1
         self._end_s = item.frame.seconds
-        if item.belief.changed:
+        if item.changed:
             self._changes.append((item.frame.seconds, item.scene))
         if now >= self._next_s:
             self._next_s = now + 1 / _REFRESH_HZ

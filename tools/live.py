@@ -80,7 +80,7 @@ class Lines:
         if isinstance(item, SceneState):
             self._started.setdefault(item.source, time.monotonic())
             self._counts[item.source] = self._counts.get(item.source, 0) + 1
-            if item.belief.changed or item.cut:
+            if item.changed or item.cut:
                 typer.echo(_line(item))
                 sys.stdout.flush()
         elif isinstance(item, Ended):
@@ -100,7 +100,7 @@ class Lines:
 
 def _line(state: SceneState) -> str:
     minutes, seconds = divmod(state.frame.seconds, 60)
-    what = "cut" if state.cut and not state.belief.changed else "   "
+    what = "cut" if state.cut and not state.changed else "   "
     unknown = "  (unknown)" if state.unknown else ""
     return f"{state.source}  {int(minutes):02d}:{seconds:06.3f}  {what}  {state.scene:<14} {state.p:4.0%}{unknown}"
 
