@@ -1,4 +1,4 @@
-"""A progress bar for frames on stderr: how many, how fast, how long still. Nothing where stderr is no terminal."""
+"""A progress bar on stderr: how many, how fast, how long still. Nothing where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 
-class FrameProgress:
-    """The bar of one recording; call it with the number of frames done and the number expected (None: unknown).
+class CountProgress:
+    """The bar of one piece of work; call it with the number of units done and the number expected (None: unknown).
 
-    It appears with the first frame, so that whatever is logged while a source opens does not run into it.
+    It appears with the first call, so that whatever is logged while the work is prepared does not run into it.
 
     Args:
         name: what to write in front of the bar.
+        unit: what is counted, in the plural ("frames").
         console: where; default: stderr.
     """
 
-    def __init__(self, name: str, console: Console | None = None) -> None:
+    def __init__(self, name: str, unit: str, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
         # stdout is left alone: results go there, perhaps into a pipe.
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            _FramesColumn(),
+            _CountColumn(unit),
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
@@ -56,11 +57,15 @@ class FrameProgress:
             self._progress.stop()
 
 
-class _FramesColumn(ProgressColumn):
-    """ "120/431 frames, 58.2 fps"."""
+class _CountColumn(ProgressColumn):
+    """ "120/431 frames, 58.2/s"."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         total = "" if task.total is None else f"/{int(task.total)}"
         speed = task.finished_speed or task.speed
-        rate = "" if speed is None else f", {speed:.1f} fps"
-        return Text(f"{int(task.completed)}{total} frames{rate}")
+        rate = "" if speed is None else f", {speed:.1f}/s"
+        return Text(f"{int(task.completed)}{total} {self._unit}{rate}")

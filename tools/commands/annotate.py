@@ -50,12 +50,12 @@ def _annotate_all(videos: list[Path], output: Path, settings: Settings, interrup
     from streamer.app import recognizer_for
     from streamer.errors import SceneStreamerError, StuckError
     from tools.annotate import Annotation, annotate_file
-    from tools.progress import FrameProgress
+    from tools.progress import CountProgress
 
     recognizer = recognizer_for(settings.model)
     for video in videos:
         try:
-            with FrameProgress(video.name) as on_progress:
+            with CountProgress(video.name, "frames") as on_progress:
                 annotation = annotate_file(video, output, settings, recognizer, on_progress, interrupted)
         except StuckError:
             raise

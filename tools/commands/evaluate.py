@@ -47,20 +47,16 @@ def evaluate(
 
 
 def _run(recognizer: Recognizer, pictures: PictureManifest) -> Evaluation:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from tools.evaluation import evaluate_pictures
+    from tools.progress import CountProgress
 
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("evaluating", total=len(pictures), rate="")
+    with CountProgress("evaluating", "pictures") as progress:
+        done = 0
 
         def advance(count: int) -> None:
-            bar.advance(task, count)
-            speed = bar.tasks[task].speed
-            bar.update(task, rate=f"{speed:.0f}/s" if speed else "")
+            nonlocal done
+            done += count
+            progress(done, len(pictures))
 
         return evaluate_pictures(recognizer, pictures, advance)
 

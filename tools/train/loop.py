@@ -24,6 +24,8 @@ from models.layers.efficientnet_lite import Pyramid
 from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
 from tools.data.manifest import Entry, PictureManifest
+from tools.export import load_weights
+from tools.progress import CountProgress
 from tools.train import stage as stages
 from tools.train.cache import PictureCache, build_cache
 from tools.train.data import NO_SCENE, Pool, Sample, Samples, dev_rows, epoch_order, learn_palette
@@ -84,9 +86,12 @@ def release(recipe: Recipe, corpus: Corpus, output: Path) -> None:
     """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
     best = load_checkpoint(output / "best.pt")
     assert best is not None
-    package_model(recipe, best["network"], corpus.scenes, corpus.dev, corpus.targets[corpus.dev], output / "model")
+    counts = np.bincount(corpus.targets[corpus.train], minlength=len(recipe.labels))
+    shown = np.power(counts, 1 - recipe.balance, dtype=np.float64)
+    folder = output / "model"
+    package_model(recipe, best["network"], corpus.scenes, corpus.dev, corpus.targets[corpus.dev], shown, folder)
     network = build_scene_network(recipe.network())
-    network.load_state_dict(best["network"])
+    load_weights(network, folder / "weights.safetensors")
     palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
     figures = report(network, corpus.scenes, corpus.val, corpus.targets[corpus.val], palette, recipe)
     (output / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -157,9 +162,11 @@ class Trainer:
         loader = self._loader(stage, seed)
         total = stage.epochs * len(loader)
         losses = []
-        for step, batch in enumerate(loader, start=number * len(loader)):
-            self._set_rates(rates, stages.learning_rate(step, total, stage))
-            losses.append(self._step(Sample(*batch), encode))
+        with CountProgress(f"{stage.name} {number + 1}/{stage.epochs}", "batches") as progress:
+            for step, batch in enumerate(loader, start=number * len(loader)):
+                self._set_rates(rates, stages.learning_rate(step, total, stage))
+                losses.append(self._step(Sample(*batch), encode))
+                progress(len(losses), len(loader))
         self.progress.epoch += 1
         result = self._measure() | {
             "loss": float(np.mean(losses)),
