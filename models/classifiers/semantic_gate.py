@@ -74,6 +74,11 @@ class SemanticGate(nn.Module):
         self.fc_rgb = nn.Linear(params.width, scene_classes)
         self.fc_semantic = nn.Linear(last, scene_classes)
 
+    @torch.no_grad()
+    def shift_scenes(self, offsets: Tensor) -> None:
+        """Add `offsets` (C,) to the scene logits for good."""
+        self.fc.bias.add_(offsets)
+
     def forward(self, features: Tensor, class_scores: Tensor) -> ClassifierOutput:
         """Classify from encoder features and soft class scores (probabilities over S classes per position).
 

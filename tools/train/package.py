@@ -27,15 +27,20 @@ def package_model(
     cache: PictureCache,
     dev: NDArray[np.int64],
     targets: NDArray[np.int64],
+    shown: NDArray[np.float64],
     folder: Path,
 ) -> dict[str, Any]:
     """Write a model's folder from the weights `state`; `dev` are rows of the cache, `targets` their scenes.
+    `shown` (C,) is how often training showed each scene; what is rare there is favoured by as much as the recipe says
+    (Menon et al., "Long-tail learning via logit adjustment", arXiv 2007.07314).
 
     Returns the content of `model.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = build_scene_network(recipe.network())
     network.load_state_dict(state)
+    offsets = -recipe.prior_correction * np.log(shown / shown.sum())
+    network.classifier.shift_scenes(torch.from_numpy(offsets).float())  # type: ignore[operator]
     weights, graph = folder / "weights.safetensors", folder / "graph.onnx"
     save_weights(network, weights)
     load_weights(network, weights)  # calibrate what is shipped: float16

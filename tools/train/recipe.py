@@ -90,6 +90,7 @@ class Recipe(_Part):
     balance: float = Field(default=0.5, ge=0, le=1)  # 0: as the data is; 1: every scene equally often
     weight_decay: float = 0.02
     ema: float = Field(default=0.998, ge=0, lt=1)  # decay of the averaged weights, per step
+    prior_correction: float = 0.0  # of the logits, times the log of how often training showed a scene
     known_share: float = 0.95  # of dev that stays above `unknown_threshold`
 
     def network(self) -> dict[str, Any]:
