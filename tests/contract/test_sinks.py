@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -136,21 +137,24 @@ def test_long_names(name, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """Files end after 2,000 bytes, as on a full disk."""
+    """Files end after 2,000 bytes, as on a full disk. No fixture: pytest's own output may be a file as well."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_full_disk(name, tmp_path, small_disk):
+def test_full_disk(name, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     scenes = ("kitchen", "street") * 30
     sink = build(name, tmp_path)
-    with pytest.raises(OutputError, match=r"cannot write .*clip"):  # a sink may buffer until it closes
+    # A sink may buffer until it closes.
+    with small_disk(), pytest.raises(OutputError, match=r"cannot write .*clip"):
         drive(sink, [make_state(noise, scene=scene, pts=i, seq=i) for i, scene in enumerate(scenes)])
         sink.close()
     sink.abort()
