@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 STOP_DEADLINE_S = 5.0
 """A stop ends within this time, whatever hangs."""
 
-_QUEUED_STATES = 16  # behind the networks; each holds its frame
+_QUEUED_STATES = 8  # behind the networks; each holds its frame
 _QUEUED_PICTURES = 2
 _POLL_S = 0.05
 _MARGIN_S = 0.5  # of the deadline, for the interpreter's own end
@@ -155,11 +155,11 @@ def run(
         stop=pipeline.stop,
     )
     publisher.bind()
-    if ready is not None:
-        ready(publisher)
     _start_bus(pipeline, publisher, inbox, to_annotator)
     pipeline.start_captures()
     try:
+        if ready is not None:
+            ready(publisher)
         pipeline.start_inference(recognizer_for(settings.model))
         _hold(pipeline, publisher, interrupted)
         pipeline.go.set()
