@@ -88,11 +88,11 @@ class Lines:
 
     def _summarise(self, item: Ended) -> None:
         frames = self._counts.get(item.source, 0)
-        seconds = time.monotonic() - self._started.get(item.source, time.monotonic())
-        rate = f", {frames / seconds:.1f} fps" if seconds > 0 and frames > 1 else ""
+        seconds = time.monotonic() - self._started[item.source] if frames else 0.0
+        rate = f" in {seconds:.1f} s, {frames / seconds:.1f} fps" if seconds > 0 else ""
         drops = item.drops
         typer.echo(
-            f"{item.source}: {frames} frames in {seconds:.1f} s{rate}; dropped {drops.decode} in decoding, "
+            f"{item.source}: {frames} frames{rate}; dropped {drops.decode} in decoding, "
             f"{drops.queue} in the queue; ended: {item.cause}",
             err=True,
         )
