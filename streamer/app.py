@@ -156,10 +156,10 @@ def run(
     )
     publisher.bind()
     _start_bus(pipeline, publisher, inbox, to_annotator)
-    pipeline.start_captures()
     try:
         if ready is not None:
             ready(publisher)
+        pipeline.start_captures()
         pipeline.start_inference(recognizer_for(settings.model))
         _hold(pipeline, publisher, interrupted)
         pipeline.go.set()
