@@ -22,8 +22,20 @@ FREE = ["--labels", "tcp://127.0.0.1:*"]
 DEADLINE_S = 5.0
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """A test that fails half-way leaves nothing running that would slow down the others."""
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
 def start(*arguments: str, cwd: Path | None = None, **options) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "tools.cli", *map(str, arguments)],
         cwd=cwd or ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"},
@@ -33,6 +45,8 @@ def start(*arguments: str, cwd: Path | None = None, **options) -> subprocess.Pop
         text=True,
         **options,
     )
+    STARTED.append(process)
+    return process
 
 
 def call(*arguments: str, cwd: Path | None = None) -> tuple[int, str, str]:
