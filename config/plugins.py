@@ -57,6 +57,11 @@ class Registry:
         modules = pkgutil.iter_modules(spec.submodule_search_locations)
         return sorted(m.name for m in modules if not m.name.startswith("_") and m.name not in self.helpers)
 
+    def check(self, name: str) -> None:
+        """Raise UnknownPluginError if no file has that name; imports nothing."""
+        if name not in self.names():
+            raise UnknownPluginError(self.what, name, self.names())
+
     def load(self, name: str) -> ModuleType:
         """Import the plug-in called `name`.
 
@@ -65,8 +70,7 @@ class Registry:
             MissingLibraryError: the file exists, but a library it needs does not.
             ImportError: the file exists, but it or a library it needs is broken.
         """
-        if name not in self.names():
-            raise UnknownPluginError(self.what, name, self.names())
+        self.check(name)
         try:
             return importlib.import_module(f"{self.package}.{name}")
         except ModuleNotFoundError as error:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import UnknownPluginError
 from config.plugins import Registry
 from models.backends import BACKENDS
 from models.backends.base import Backend
@@ -111,9 +110,7 @@ def _check_segmenter(package: ModelPackage, wanted: str | None) -> None:
     own = package.manifest.segmenter.kind
     if wanted is None or wanted == own:
         return
-    known = Registry("segmenter", "models.segmenters").names()
-    if wanted not in known:
-        raise UnknownPluginError("segmenter", wanted, known)
+    Registry("segmenter", "models.segmenters").check(wanted)
     raise ModelError(
         f"model {package.manifest.name!r} shares an encoder with its segmenter {own!r} and cannot take {wanted!r}"
     )
