@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEMANTIC_CLASSES", "LabelBase", "scatter_top3", "top3"]
+__all__ = ["SEMANTIC_CLASSES", "LabelBase", "SemanticMap", "scatter_top3", "top3"]
 
 SEMANTIC_CLASSES = 151  # as the reference counts them: 150 ADE20K classes and one for none
 _KEPT = 3
@@ -30,9 +31,16 @@ class LabelBase(IntEnum):
     ONE = 1  # wall is 1, and 0 is "none"
 
 
+class SemanticMap(NamedTuple):
+    """The three best classes of every pixel of a picture, best first, and their probabilities."""
+
+    labels: NDArray[np.uint8]  # (3, H, W) label values, of either base
+    scores: NDArray[np.uint8]  # (3, H, W) round(255 p)
+
+
 def top3(
     probabilities: NDArray[np.floating], class_ids: Sequence[int], base: LabelBase = LabelBase.ZERO
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+) -> SemanticMap:
     """The three most probable classes of every pixel, best first; of equal ones the earlier channel.
 
     Channels with class id 0 ("none") are left out, since a label cannot say it in base 0. With fewer than three
@@ -66,7 +74,7 @@ def top3(
         labels[k] = values[best[0]]
         scores[k] = np.rint(_FULL_SCORE * p.clip(0, 1))
         np.put_along_axis(left, best, -np.inf, 0)
-    return labels, scores
+    return SemanticMap(labels, scores)
 
 
 def scatter_top3(

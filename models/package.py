@@ -1,5 +1,9 @@
 """A model on disk: a folder with `model.json` (what it is), weights and, if exported, a graph.
 
+Three kinds: `joint`, a segmenter and a classifier on one encoder; `scene`, a scene network that takes the semantics of
+any segmenter, or none; `segmenter`, a segmenter alone. Packaged ones lie in `models/zoo`, pulled and imported ones in
+the user's cache folder.
+
 The graph (ONNX) holds no weights of its own: it points into the safetensors file, so the two cannot disagree, and a
 backend that reads the graph needs no torch.
 """
@@ -11,16 +15,20 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from config.folders import cache_folder
 from config.plugins import describe
+from models.crops import CropPreprocess
 from models.errors import ModelError
 from models.prediction import FloatArray
 from models.preprocess import Preprocess
 
 ZOO = Path(__file__).parent / "zoo"
+
+Kind = Literal["joint", "scene", "segmenter"]
 
 
 class _Part(BaseModel):
@@ -50,18 +58,39 @@ class ModelFile(_Part):
 
 
 class Manifest(_Part):
-    """The content of `model.json`."""
+    """The content of `model.json`. `preprocess` belongs to a joint model, `crop` to a scene network; a segmenter alone
+    scales pictures itself."""
 
     name: str
     version: int | str
-    segmenter: NetworkSpec
-    classifier: NetworkSpec
-    preprocess: Preprocess
-    labels: tuple[str, ...]
-    semantic_classes: tuple[int, ...]
+    segmenter: NetworkSpec | None = None
+    classifier: NetworkSpec | None = None
+    preprocess: Preprocess | None = None
+    crop: CropPreprocess | None = None
+    labels: tuple[str, ...] = ()
+    semantic_classes: tuple[int, ...] = ()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     calibration: Calibration = Calibration()
     files: dict[str, ModelFile]
+
+    @property
+    def kind(self) -> Kind:
+        """What the model is made of."""
+        if self.classifier is None:
+            return "segmenter"
+        return "scene" if self.segmenter is None else "joint"
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if self.segmenter is None and self.classifier is None:
+            raise ValueError("a model has a segmenter, a classifier or both")
+        needed = {"joint": "preprocess", "scene": "crop", "segmenter": None}[self.kind]
+        given = [part for part in ("preprocess", "crop") if getattr(self, part) is not None]
+        if given != ([needed] if needed else []):
+            raise ValueError(f"a {self.kind} model has {needed or 'no preprocess or crop'}, not {given or 'none'}")
+        if self.classifier is not None and not self.labels:
+            raise ValueError("a model that names scenes has labels")
+        return self
 
 
 class ModelPackage:
@@ -79,6 +108,28 @@ class ModelPackage:
     def labels(self) -> tuple[str, ...]:
         """Scene names, in the order of the logits."""
         return self.manifest.labels
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a joint model sees a picture.
+
+        Raises:
+            ModelError: it is no joint model.
+        """
+        if self.manifest.preprocess is None:
+            raise ModelError(f"model {self.manifest.name!r} is a {self.manifest.kind} model and sees no whole pictures")
+        return self.manifest.preprocess
+
+    @property
+    def crop(self) -> CropPreprocess:
+        """How a scene network sees a picture.
+
+        Raises:
+            ModelError: it is no scene network of its own.
+        """
+        if self.manifest.crop is None:
+            raise ModelError(f"model {self.manifest.name!r} is a {self.manifest.kind} model and takes no crops")
+        return self.manifest.crop
 
     @cached_property
     def labels_sha256(self) -> str:
@@ -129,18 +180,31 @@ def packaged_models() -> list[str]:
     return sorted(path.parent.name for path in ZOO.glob("*/model.json"))
 
 
+def user_models_folder() -> Path:
+    """Where pulled and imported models lie, a folder each; it need not exist yet."""
+    return cache_folder() / "models"
+
+
+def user_models() -> list[str]:
+    """Names of the models that were pulled or imported on this machine."""
+    return sorted(path.parent.name for path in user_models_folder().glob("*/model.json"))
+
+
 def find_package(name: str) -> ModelPackage:
-    """The model `name`: a packaged one, or the folder of one.
+    """The model `name`: a packaged one, a pulled or imported one, or the folder of one.
 
     Raises:
         ModelError: there is no such model, or its folder is damaged.
     """
     if name in packaged_models():
         return ModelPackage(ZOO / name)
+    if name in user_models():
+        return ModelPackage(user_models_folder() / name)
     if (Path(name) / "model.json").is_file():
         return ModelPackage(Path(name))
     raise ModelError(
-        f"unknown model {name!r}; packaged: {', '.join(packaged_models())}; or give the folder of a model.json"
+        f"unknown model {name!r}; known here: {', '.join([*packaged_models(), *user_models()])}; or give the folder "
+        "of a model.json, or get one with `scene-streamer models pull` or `models import`"
     )
 
 

@@ -33,6 +33,12 @@ class Recognizer:
         self.backend = backend
 
     @property
+    def segmenter(self) -> str | None:
+        """What segments the pictures; None where nothing does."""
+        spec = self.package.manifest.segmenter
+        return None if spec is None else spec.kind
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Scene names, in the order of the probabilities."""
         return self.package.labels
@@ -48,7 +54,7 @@ class Recognizer:
     def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """The scenes of several pictures, whatever their sizes."""
         manifest = self.package.manifest
-        output = self.backend.infer(np.stack([manifest.preprocess(picture) for picture in pictures]))
+        output = self.backend.infer(np.stack([self.package.preprocess(picture) for picture in pictures]))
         probabilities = softmax(output.logits / manifest.calibration.temperature)
         return [
             Prediction(
@@ -107,7 +113,7 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 
 def _check_segmenter(package: ModelPackage, wanted: str | None) -> None:
-    own = package.manifest.segmenter.kind
+    own = package.manifest.segmenter and package.manifest.segmenter.kind
     if wanted is None or wanted == own:
         return
     Registry("segmenter", "models.segmenters").check(wanted)

@@ -33,7 +33,7 @@ class Track:
             name=package.manifest.name,
             sha256=package.weights_sha256,
             labels_sha256=package.labels_sha256,
-            segmenter=package.manifest.segmenter.kind,
+            segmenter=recognizer.segmenter,
         )
         cut = settings.cut
         self._cuts = CutDetector(cut.threshold, cut.ratio) if cut.enabled else None

@@ -66,7 +66,6 @@ def stage_times(uri: str, settings: Settings, frames: int) -> dict[str, float]:
     """Median milliseconds of each stage, one thread doing one after the other."""
     watch, recognizer, overlay = Stopwatch(), recognizer_for(settings.model), Overlay(settings.overlay)
     track = Track(recognizer, settings)
-    manifest = recognizer.package.manifest
     with open_source(uri, None, settings.capture) as source:
         source.open()
         shots = source.frames()
@@ -76,7 +75,7 @@ def stage_times(uri: str, settings: Settings, frames: int) -> dict[str, float]:
             if frame is None:
                 break
             with watch("preprocess"):
-                tensor = manifest.preprocess(frame.image)
+                tensor = recognizer.package.preprocess(frame.image)
             with watch("networks"):
                 recognizer.backend.infer(tensor[None])
             prediction = recognizer.predict(frame.image)

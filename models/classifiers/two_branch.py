@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from config.plugins import PluginParams
 from models.encoding import SEMANTIC_CLASSES
 from models.layers import reference_branches as parts
+from models.layers.semantic_stem import Top3
 
 __all__ = ["Params", "RGBNet", "SceneLogits", "SemanticNet", "TwoBranchNet", "build"]
 
@@ -63,8 +64,10 @@ class TwoBranchNet(nn.Module):
         self.lastConvSEM2 = parts.gate_conv(parts.SEMANTIC_FEATURES, _GATED)
         self.fc = nn.Linear(_GATED, scene_classes)
 
-    def forward(self, rgb: Tensor, semantic: Tensor) -> SceneLogits:
+    def forward(self, rgb: Tensor, semantic: Tensor | Top3) -> SceneLogits:
         """Classify pictures (B, 3, 224, 224), normalised, with their semantic tensors (B, S + 1, 224, 224).
+
+        With `Top3` in place of the tensor the result is the same, and sooner.
 
         Raises:
             ValueError: another shape; the message says what to do.
@@ -100,7 +103,7 @@ class RGBNet(nn.Module):
         self.dropout = parts.head_dropout()
         self.fc = nn.Linear(width, scene_classes)
 
-    def forward(self, rgb: Tensor, semantic: Tensor | None = None) -> SceneLogits:  # noqa: ARG002
+    def forward(self, rgb: Tensor, semantic: Tensor | Top3 | None = None) -> SceneLogits:  # noqa: ARG002
         """Classify pictures (B, 3, 224, 224), normalised; `semantic` is ignored.
 
         Raises:
@@ -130,8 +133,8 @@ class SemanticNet(nn.Module):
         self.dropout = parts.head_dropout()
         self.fc_SEM = nn.Linear(parts.SEMANTIC_FEATURES, scene_classes)
 
-    def forward(self, rgb: Tensor | None, semantic: Tensor) -> SceneLogits:  # noqa: ARG002
-        """Classify semantic tensors (B, S + 1, 224, 224); `rgb` is ignored and may be None.
+    def forward(self, rgb: Tensor | None, semantic: Tensor | Top3) -> SceneLogits:  # noqa: ARG002
+        """Classify semantic tensors (B, S + 1, 224, 224), or `Top3` of them; `rgb` is ignored and may be None.
 
         Raises:
             ValueError: another shape; the message says what to do.

@@ -13,6 +13,7 @@ from torchvision.models import ResNet, resnet18, resnet50
 
 from config.errors import UnknownPluginError
 from models.layers.channel_attention import ChannelAttention
+from models.layers.semantic_stem import SemanticConv, Top3
 
 SIDE = 224  # pixels; 7x7 features, of which the attention module leaves 3x3
 SEMANTIC_FEATURES = 512  # channels of the semantic branch's output
@@ -48,9 +49,9 @@ def rgb_parts(backbone: str) -> RGBParts:
 
 
 def semantic_stem(semantic_classes: int) -> nn.Sequential:
-    """`in_block_sem`: the semantic tensor (B, S + 1, 224, 224) to (B, 64, 56, 56)."""
+    """`in_block_sem`: the semantic tensor (B, S + 1, 224, 224), or its `Top3`, to (B, 64, 56, 56)."""
     return nn.Sequential(
-        nn.Conv2d(semantic_classes + 1, _STEM_CHANNELS, 7, stride=2, padding=3, bias=False),
+        SemanticConv(semantic_classes, _STEM_CHANNELS),
         nn.BatchNorm2d(_STEM_CHANNELS),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2, padding=1),
@@ -103,16 +104,36 @@ def check_rgb(rgb: Tensor) -> None:
         )
 
 
-def check_semantic(semantic: Tensor, semantic_classes: int) -> None:
-    """Refuse what is not (B, S + 1, 224, 224).
+def check_semantic(semantic: Tensor | Top3, semantic_classes: int) -> None:
+    """Refuse what is neither (B, S + 1, 224, 224) nor `Top3` of it.
 
     Raises:
         ValueError: the message says what to do.
     """
+    if isinstance(semantic, Top3):
+        _check_top3(semantic, semantic_classes)
+        return
     channels = semantic_classes + 1
     if semantic.ndim != 4 or semantic.shape[1:] != (channels, SIDE, SIDE):
         raise ValueError(
             f"the semantic tensor must be (B, {channels}, {SIDE}, {SIDE}), not {tuple(semantic.shape)}: "
             f"models.encoding.scatter_top3 makes {channels} channels for semantic_classes={semantic_classes}; "
             "crop it like the picture"
+        )
+
+
+def _check_top3(semantic: Top3, semantic_classes: int) -> None:
+    labels, scores = semantic
+    if labels.ndim != 4 or labels.shape[1:] != (3, SIDE, SIDE) or labels.shape != scores.shape:
+        raise ValueError(
+            f"labels and scores must both be (B, 3, {SIDE}, {SIDE}), not {tuple(labels.shape)} and "
+            f"{tuple(scores.shape)}: crop them like the picture"
+        )
+    if labels.is_floating_point() or not scores.is_floating_point():
+        raise ValueError(f"labels are whole numbers and scores floating point, not {labels.dtype} and {scores.dtype}")
+    low, high = (int(bound) for bound in labels.aminmax()) if labels.numel() else (0, 0)
+    if low < 0 or high >= semantic_classes:
+        raise ValueError(
+            f"label {low if low < 0 else high} has no channel: with semantic_classes={semantic_classes} labels are "
+            f"0..{semantic_classes - 1}"
         )
