@@ -114,7 +114,7 @@ def _weight_gradient(labels: Tensor, scores: Tensor, gradient: Tensor, weight: T
     """(O, S + 1, 7, 7): for each (label, tap), the sum of score times the gradient of the output it went to."""
     found = weight.new_zeros(_TAPS, _TAPS, weight.shape[1], weight.shape[0])
     for i in range(len(labels)):
-        channels, strengths = _padded(labels[i].to(torch.uint8) + 1), _padded(scores[i].to(weight.dtype))
+        channels, strengths = _padded(labels[i].to(torch.int16) + 1), _padded(scores[i].to(weight.dtype))
         outputs = gradient[i].permute(1, 2, 0).to(weight.dtype)
         # An entry at an even row meets the even row taps alone, and so for odd ones and for columns.
         for row in range(_STRIDE):
@@ -137,9 +137,11 @@ def _add_phase(found: Tensor, channels: Tensor, strengths: Tensor, outputs: Tens
     table[taps - 1 : taps - 1 + outputs.shape[0], taps - 1 : taps - 1 + outputs.shape[1]] = outputs
     table = table.view(-1, outputs.shape[2])
 
-    channel, order = torch.sort(channels.reshape(-1), stable=True)
-    strength = strengths.reshape(-1)[order]
-    pixel = (order // _KEPT).to(torch.int32)
+    entries = strengths.reshape(-1).nonzero().squeeze(1)  # a score of 0 adds nothing; third classes often have one
+    channel, order = torch.sort(channels.reshape(-1)[entries], stable=True)
+    entries = entries[order]
+    strength = strengths.reshape(-1)[entries]
+    pixel = (entries // _KEPT).to(torch.int32)
     place = pixel // width * line + pixel % width
     bags = _bags(channel, found.shape[2])
     owners = channel[bags].long()
