@@ -1,14 +1,20 @@
-"""`PictureSegmenter`: a segmenter with its scaling and normalisation, from a picture to class probabilities."""
+"""`PictureSegmenter`: a segmenter with its scaling and normalisation, from a picture to class probabilities.
+
+`load_segmenter` makes one from its name. torch, slow to import, is loaded only then.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.encoding import LabelBase, SemanticMap, top3
 from models.prediction import FloatArray
+
+__all__ = ["Picture", "PictureSegmenter", "load_segmenter"]
 
 Picture = NDArray[np.uint8]
 
@@ -35,3 +41,23 @@ class PictureSegmenter(ABC):
     def encode(self, picture: Picture, base: LabelBase = LabelBase.ZERO) -> SemanticMap:
         """The three best classes of every pixel, at the picture's own size, as the files of the reference hold them."""
         return top3(self.probabilities(picture), self.class_ids, base)
+
+
+def load_segmenter(
+    name: str, *, device: str = "auto", threads: int | None = None, short_sides: Sequence[int] | None = None
+) -> PictureSegmenter:
+    """Load a segmenter and make it ready to run.
+
+    Args:
+        name: a model with a segmenter: a packaged one ("scene18"), an imported one ("upernet_r50"), or a folder.
+        device: `auto` (CUDA where there is such a device), `cpu`, `cuda` or `cuda:N`.
+        threads: torch's CPU threads, for the whole process; None leaves it as it is.
+        short_sides: the scales, in pixels, over which probabilities are averaged, for a segmenter that sees pictures
+            at a size of choice; None is its own choice.
+
+    Raises:
+        ModelError: no such model, it has no segmenter, is damaged, sees one size only, or there is no such device.
+    """
+    from models.segmenter_loading import segmenter_of_package
+
+    return segmenter_of_package(name, device=device, threads=threads, short_sides=short_sides)
