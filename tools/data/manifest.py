@@ -42,11 +42,13 @@ class PictureManifest:
         file: the CSV file, for messages.
         root: the folder that the paths start from.
         entries: the lines that were asked for.
+        labels: the scenes in the order of the class index, where the data set has one of its own.
     """
 
     file: Path
     root: Path
     entries: tuple[Entry, ...]
+    labels: tuple[str, ...] | None = None
 
     @classmethod
     def read(

@@ -1,0 +1,180 @@
+"""Semantics on disk, as the reference has them: two PNGs a picture, three classes of every pixel and their scores.
+
+    FOLDER/noisy_annotations_RGB/<path of the picture>.png    labels; R, G, B are the best, the second, the third class
+    FOLDER/noisy_scores_RGB/<path of the picture>.png         round(255 p), in the same order
+
+Older releases have one channel, the best class alone, in `noisy_annotations` and `noisy_scores`. What wrote the files
+and the base of the labels stand in text chunks of the PNGs that are written here; released files have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+from models.encoding import LabelBase, SemanticMap
+from streamer.files import PendingFile, output_errors
+from tools.data.layouts import Layout
+from tools.data.manifest import Entry, ManifestError
+
+LABELS_FOLDER, SCORES_FOLDER = "noisy_annotations_RGB", "noisy_scores_RGB"
+OLD_LABELS_FOLDER, OLD_SCORES_FOLDER = "noisy_annotations", "noisy_scores"
+BASE_KEY = "LabelBase"
+
+_HIGHEST_LABEL = 150  # in base 1; in base 0 it is 149
+_COMPRESSION = 3  # zlib level: 6 takes twice as long for files a few per cent smaller
+
+
+@dataclass(frozen=True)
+class SemanticFiles:
+    """The semantics of a data set.
+
+    Attributes:
+        folder: ROOT of the data set, or wherever they were written.
+        layout: of a public data set; None for the pictures of a CSV file.
+        notes: what to write into the PNGs beside the label base: what made them.
+    """
+
+    folder: Path
+    layout: Layout | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def paths(self, entry: Entry) -> tuple[Path, Path]:
+        """Where the labels and the scores of a picture are written.
+
+        Raises:
+            ManifestError: the picture's path leads out of its root.
+        """
+        relative = self._relative(entry)
+        return self.folder / LABELS_FOLDER / relative, self.folder / SCORES_FOLDER / relative
+
+    def exists(self, entry: Entry) -> bool:
+        """Whether both files are there, in three channels or in the older form."""
+        return self._found(entry) is not None
+
+    def read(self, entry: Entry, picture_size: tuple[int, int] | None = None) -> SemanticMap:
+        """The semantics of a picture, checked.
+
+        Args:
+            entry: the picture.
+            picture_size: its (height, width); None takes any.
+
+        Returns:
+            labels and scores, both (3, H, W) uint8. One-channel files are repeated three times, which scatters to the
+            same tensor.
+
+        Raises:
+            ManifestError: a file is missing, damaged, of another size, or no such PNG; says which and what to do.
+        """
+        found = self._found(entry)
+        if found is None:
+            labels, scores = self.paths(entry)
+            missing = scores if labels.is_file() else labels
+            raise ManifestError(
+                f"no semantics for {entry.path}: {missing} is missing; write them with `scene-streamer precompute`, "
+                "or say where they are"
+            )
+        planes = [_read_png(path, picture_size) for path in found]
+        _check_labels(found[0], planes[0], self.note(entry))
+        if planes[0].shape != planes[1].shape:
+            raise ManifestError(f"{found[1]} and {found[0].name} differ in size or channels; {_REMEDY}")
+        return SemanticMap(planes[0], planes[1])
+
+    def note(self, entry: Entry) -> dict[str, str]:
+        """What the label PNG of a picture says about itself; empty for the released files.
+
+        Raises:
+            ManifestError: it is missing or no PNG.
+        """
+        found = self._found(entry)
+        return {} if found is None else _read_note(found[0])
+
+    def write(self, entry: Entry, semantics: SemanticMap, base: LabelBase) -> None:
+        """Write both files of a picture, each whole or not at all.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        notes = {BASE_KEY: str(int(base)), **self.notes}
+        for path, planes in zip(self.paths(entry), semantics, strict=True):
+            _write_png(path, planes, notes)
+
+    def _relative(self, entry: Entry) -> PurePosixPath:
+        path = PurePosixPath(entry.path)
+        parts = path.parts[1:] if path.is_absolute() else path.parts
+        if ".." in parts:
+            raise ManifestError(f"{entry.path} leads out of its folder; write paths without '..'")
+        if self.layout is not None and self.layout.bare and parts[0] == self.layout.bare:
+            parts = parts[1:]
+        return PurePosixPath(*parts).with_suffix(".png")
+
+    def _found(self, entry: Entry) -> tuple[Path, Path] | None:
+        relative = self._relative(entry)
+        for folders in ((LABELS_FOLDER, SCORES_FOLDER), (OLD_LABELS_FOLDER, OLD_SCORES_FOLDER)):
+            labels, scores = (self.folder / folder / relative for folder in folders)
+            if labels.is_file() and scores.is_file():
+                return labels, scores
+        return None
+
+
+_REMEDY = "delete it and run `scene-streamer precompute` again, or download it again"
+
+
+def label_base_of(note: Mapping[str, str]) -> LabelBase | None:
+    """The base that a PNG's text chunk states; None where it states none."""
+    return {"0": LabelBase.ZERO, "1": LabelBase.ONE}.get(note.get(BASE_KEY, ""))
+
+
+def _read_png(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """(3, H, W) uint8."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            mode, width, height = image.mode, image.width, image.height
+            if mode not in ("RGB", "L", "P"):
+                raise ManifestError(f"{path} is a PNG of mode {mode}, not 8-bit RGB (or one channel); {_REMEDY}")
+            if size is not None and (height, width) != size:
+                raise ManifestError(
+                    f"{path} is {width}x{height}, its picture {size[1]}x{size[0]}: they do not belong together; "
+                    "precompute it again from this picture"
+                )
+            pixels = np.asarray(image, np.uint8)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
+    if pixels.ndim == 2:
+        return np.stack([pixels] * 3)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _read_note(path: Path) -> dict[str, str]:
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            return {key: text for key, text in image.info.items() if isinstance(text, str)}
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _check_labels(path: Path, labels: NDArray[np.uint8], note: Mapping[str, str]) -> None:
+    highest = int(labels.max())
+    if highest > _HIGHEST_LABEL:
+        raise ManifestError(f"{path} has the label {highest}; labels are 0..150: is this the PNG of scores?")
+    if highest == _HIGHEST_LABEL and label_base_of(note) is LabelBase.ZERO:
+        raise ManifestError(f"{path} says that its labels start at 0, but has the label 150; {_REMEDY}")
+
+
+def _write_png(path: Path, planes: NDArray[np.uint8], notes: Mapping[str, str]) -> None:
+    text = PngImagePlugin.PngInfo()
+    for key, value in notes.items():
+        text.add_text(key, value)
+    file = PendingFile(path)
+    try:
+        with output_errors(path):
+            image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+            image.save(file.path, format="PNG", pnginfo=text, compress_level=_COMPRESSION)
+        file.commit()
+    finally:
+        file.discard()
