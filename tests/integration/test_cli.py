@@ -313,3 +313,18 @@ def test_packages_of_the_same_name_elsewhere_are_named(tmp_path):
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "virtual environment of its own" in one_line(result.stderr)
+
+
+def test_benchmark_of_the_stem_compares_the_same_result():
+    code, out, _ = call("benchmark", "--stem", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["largest_difference"] < 1e-4
+    assert all(milliseconds > 0 for milliseconds in report["ms_a_picture"].values())
+
+
+def test_benchmark_wants_a_recording_or_the_stem():
+    code, _, err = call("benchmark")
+    assert code == 2
+    assert "--source" in err
+    assert "--stem" in err

@@ -10,17 +10,25 @@ from tools.commands import _options as options
 
 
 def benchmark(
-    source: Annotated[str, typer.Option("--source", "-s", metavar="URI", help="A recording.")],
+    source: Annotated[str | None, typer.Option("--source", "-s", metavar="URI", help="A recording.")] = None,
     frames: Annotated[int, typer.Option("--frames", metavar="N", min=20, help="Frames to time the stages on.")] = 200,
     config: options.Config = None,
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    stem: Annotated[
+        bool, typer.Option("--stem", help="The sparse semantic stem against the dense one instead.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Time each stage of a frame's way, and the whole pipeline, on a recording."""
     import json
 
+    if stem == (source is not None):
+        raise typer.BadParameter("give a recording with --source, or --stem")
+    if source is None:
+        _benchmark_stem(as_json)
+        return
     settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
     from tools.benchmark import measure
 
@@ -33,3 +41,22 @@ def benchmark(
         typer.echo(f"  {stage:<16} {milliseconds:8.2f} ms")
     rate = report["run"]
     typer.echo(f"  whole run        {rate['fps']:8.1f} fps  ({rate['frames']} frames, {rate['cpu_s']} s of CPU time)")
+
+
+def _benchmark_stem(as_json: bool) -> None:
+    import json
+
+    from tools.benchmark import machine
+    from tools.benchmark_stem import measure_stem
+
+    report = {"machine": machine(), **measure_stem(batch=8, repeats=5)}
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    typer.echo(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
+    typer.echo(f"torch {report['torch']}, {report['threads']} threads, batch {report['batch']}")
+    for work, milliseconds in report["ms_a_picture"].items():
+        typer.echo(f"  {work:<28} {milliseconds:8.2f} ms a picture")
+    for work, times in report["times_sooner"].items():
+        typer.echo(f"  {work}: {times} times sooner")
+    typer.echo(f"  largest difference {report['largest_difference']:.1e}")
