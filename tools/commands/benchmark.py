@@ -49,7 +49,7 @@ def _benchmark_stem(as_json: bool) -> None:
     from tools.benchmark import machine
     from tools.benchmark_stem import measure_stem
 
-    report = {"machine": machine(), **measure_stem(batch=8, repeats=5)}
+    report = {"machine": machine(), **measure_stem(batch=4, repeats=5)}
     if as_json:
         typer.echo(json.dumps(report))
         return
