@@ -6,7 +6,7 @@ of the public checkpoints, so that these load as they are; weights start random.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -40,6 +40,9 @@ class TwoBranchNet(nn.Module):
         scene_classes: C.
         semantic_classes: S; the semantic tensor has S + 1 channels.
     """
+
+    uses_rgb: ClassVar[bool] = True
+    uses_semantics: ClassVar[bool] = True
 
     def __init__(
         self, backbone: str = "resnet18", scene_classes: int = _PLACES365, semantic_classes: int = SEMANTIC_CLASSES
@@ -97,6 +100,9 @@ class RGBNet(nn.Module):
         scene_classes: C.
     """
 
+    uses_rgb: ClassVar[bool] = True
+    uses_semantics: ClassVar[bool] = False
+
     def __init__(self, backbone: str = "resnet18", scene_classes: int = _PLACES365) -> None:
         super().__init__()
         self.in_block, (self.encoder1, self.encoder2, self.encoder3, self.encoder4), width = parts.rgb_parts(backbone)
@@ -122,6 +128,9 @@ class SemanticNet(nn.Module):
         scene_classes: C.
         semantic_classes: S; the semantic tensor has S + 1 channels.
     """
+
+    uses_rgb: ClassVar[bool] = False
+    uses_semantics: ClassVar[bool] = True
 
     def __init__(self, scene_classes: int = _PLACES365, semantic_classes: int = SEMANTIC_CLASSES) -> None:
         super().__init__()
