@@ -23,7 +23,19 @@ FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more of what is done.")]
 
 # In the order of `--help`.
-_COMMANDS = ("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark", "models", "doctor")
+_COMMANDS = (
+    "run",
+    "demo",
+    "watch",
+    "annotate",
+    "classify",
+    "precompute",
+    "evaluate",
+    "train",
+    "benchmark",
+    "models",
+    "doctor",
+)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

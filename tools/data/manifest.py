@@ -14,8 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from config.errors import UserError
+
+_ORIENTATION = 0x0112  # Exif tag; 5..8 swap width and height
+_FIRST_TURNED = 5
 
 
 class ManifestError(UserError):
@@ -104,6 +108,16 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
     data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """(height, width) of a picture file as `read_picture` gives it, from its header; None if it has none."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) >= _FIRST_TURNED
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def _read_rows(file: Path, needed: Collection[str]) -> list[tuple[int, dict[str, str]]]:

@@ -9,13 +9,15 @@ and the base of the labels stand in text chunks of the PNGs that are written her
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 from models.encoding import LabelBase, SemanticMap
 from streamer.files import PendingFile, output_errors
@@ -24,7 +26,8 @@ from tools.data.manifest import Entry, ManifestError
 
 LABELS_FOLDER, SCORES_FOLDER = "noisy_annotations_RGB", "noisy_scores_RGB"
 OLD_LABELS_FOLDER, OLD_SCORES_FOLDER = "noisy_annotations", "noisy_scores"
-BASE_KEY = "LabelBase"
+# Keys of the text chunks.
+BASE_KEY, SEGMENTER_KEY, SHA256_KEY, SCALES_KEY = "LabelBase", "Segmenter", "SegmenterSha256", "Scales"
 
 _HIGHEST_LABEL = 150  # in base 1; in base 0 it is 149
 _COMPRESSION = 3  # zlib level: 6 takes twice as long for files a few per cent smaller
@@ -53,6 +56,14 @@ class SemanticFiles:
         relative = self._relative(entry)
         return self.folder / LABELS_FOLDER / relative, self.folder / SCORES_FOLDER / relative
 
+    def written_folders(self) -> tuple[Path, Path]:
+        """The folders that files are written into."""
+        return self.folder / LABELS_FOLDER, self.folder / SCORES_FOLDER
+
+    def is_written(self, entry: Entry) -> bool:
+        """Whether both files are there, in three channels."""
+        return all(path.is_file() for path in self.paths(entry))
+
     def exists(self, entry: Entry) -> bool:
         """Whether both files are there, in three channels or in the older form."""
         return self._found(entry) is not None
@@ -79,11 +90,12 @@ class SemanticFiles:
                 f"no semantics for {entry.path}: {missing} is missing; write them with `scene-streamer precompute`, "
                 "or say where they are"
             )
-        planes = [_read_png(path, picture_size) for path in found]
-        _check_labels(found[0], planes[0], self.note(entry))
-        if planes[0].shape != planes[1].shape:
-            raise ManifestError(f"{found[1]} and {found[0].name} differ in size or channels; {_REMEDY}")
-        return SemanticMap(planes[0], planes[1])
+        labels, label_note = _read_png(found[0], picture_size)
+        scores, score_note = _read_png(found[1], picture_size)
+        _check_labels(found[0], labels, label_note)
+        if labels.shape != scores.shape or label_note != score_note:
+            raise ManifestError(f"{found[1]} was not made together with {found[0]}; {_REMEDY}")
+        return SemanticMap(labels, scores)
 
     def note(self, entry: Entry) -> dict[str, str]:
         """What the label PNG of a picture says about itself; empty for the released files.
@@ -92,7 +104,7 @@ class SemanticFiles:
             ManifestError: it is missing or no PNG.
         """
         found = self._found(entry)
-        return {} if found is None else _read_note(found[0])
+        return {} if found is None else _read_png_note(found[0])
 
     def write(self, entry: Entry, semantics: SemanticMap, base: LabelBase) -> None:
         """Write both files of a picture, each whole or not at all.
@@ -130,32 +142,39 @@ def label_base_of(note: Mapping[str, str]) -> LabelBase | None:
     return {"0": LabelBase.ZERO, "1": LabelBase.ONE}.get(note.get(BASE_KEY, ""))
 
 
-def _read_png(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """(3, H, W) uint8."""
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            mode, width, height = image.mode, image.width, image.height
-            if mode not in ("RGB", "L", "P"):
-                raise ManifestError(f"{path} is a PNG of mode {mode}, not 8-bit RGB (or one channel); {_REMEDY}")
-            if size is not None and (height, width) != size:
-                raise ManifestError(
-                    f"{path} is {width}x{height}, its picture {size[1]}x{size[0]}: they do not belong together; "
-                    "precompute it again from this picture"
-                )
-            pixels = np.asarray(image, np.uint8)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
+def _read_png(path: Path, size: tuple[int, int] | None) -> tuple[NDArray[np.uint8], dict[str, str]]:
+    """Pixels (3, H, W) uint8 and the text chunks."""
+    with _opened(path) as image:
+        if image.mode not in ("RGB", "L", "P"):
+            raise ManifestError(f"{path} is a PNG of mode {image.mode}, not 8-bit RGB (or one channel); {_REMEDY}")
+        if size is not None and (image.height, image.width) != size:
+            raise ManifestError(
+                f"{path} is {image.width}x{image.height}, its picture {size[1]}x{size[0]}: they do not belong "
+                "together; precompute it again from this picture"
+            )
+        note = _text(image)
+        pixels = np.asarray(image, np.uint8)
     if pixels.ndim == 2:
-        return np.stack([pixels] * 3)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return np.stack([pixels] * 3), note
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), note
 
 
-def _read_note(path: Path) -> dict[str, str]:
+def _read_png_note(path: Path) -> dict[str, str]:
+    with _opened(path) as image:
+        return _text(image)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            return {key: text for key, text in image.info.items() if isinstance(text, str)}
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError) as error:
         raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
+
+
+def _text(image: Image.Image) -> dict[str, str]:
+    return {key: text for key, text in image.info.items() if isinstance(text, str)}
 
 
 def _check_labels(path: Path, labels: NDArray[np.uint8], note: Mapping[str, str]) -> None:
