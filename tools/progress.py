@@ -6,7 +6,17 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 
@@ -17,7 +27,7 @@ class CountProgress:
 
     Args:
         name: what to write in front of the bar.
-        unit: what is counted, in the plural ("frames").
+        unit: what is counted, in the plural ("frames"); "bytes" are shown as MB.
         console: where; default: stderr.
     """
 
@@ -27,7 +37,7 @@ class CountProgress:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            _CountColumn(unit),
+            *([DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [_CountColumn(unit)]),
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
