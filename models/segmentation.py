@@ -49,15 +49,17 @@ def load_segmenter(
     """Load a segmenter and make it ready to run.
 
     Args:
-        name: a model with a segmenter: a packaged one ("scene18"), an imported one ("upernet_r50"), or a folder.
+        name: a model with a segmenter: a packaged one ("scene18"), an imported one ("upernet_r50"), or a folder; or
+            `huggingface:` and the folder or the hub's name of a semantic segmentation model with ADE20K's classes.
         device: `auto` (CUDA where there is such a device), `cpu`, `cuda` or `cuda:N`.
         threads: torch's CPU threads, for the whole process; None leaves it as it is.
         short_sides: the scales, in pixels, over which probabilities are averaged, for a segmenter that sees pictures
-            at a size of choice; None is its own choice.
+            at a size of choice (the paper's are 300, 375, 450, 525, 600); None is its own choice.
 
     Raises:
         ModelError: no such model, it has no segmenter, is damaged, sees one size only, or there is no such device.
+        MissingLibraryError: a model of Hugging Face without the library.
     """
-    from models.segmenter_loading import segmenter_of_package
+    from models.segmenter_loading import make_segmenter
 
-    return segmenter_of_package(name, device=device, threads=threads, short_sides=short_sides)
+    return make_segmenter(name, device=device, threads=threads, short_sides=short_sides)

@@ -1,124 +1,98 @@
-"""Segmenters on torch, made from model packages."""
+"""Picture segmenters by name: from model packages, or from the Hugging Face library."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from config.plugins import Registry
 from models.devices import torch_device
-from models.encoding import LabelBase, SemanticMap, top3
 from models.errors import ModelError
 from models.package import ModelPackage, find_package
-from models.prediction import FloatArray
-from models.preprocess import Preprocess
-from models.score_maps import ClassLogits, ScoreMap, probability_strips
-from models.segmentation import Picture, PictureSegmenter
+from models.segmentation import PictureSegmenter
+from models.segmenters import SEGMENTERS
+from models.torch_segmenters import PictureNetwork, ScaledSegmenter, SquashedSegmenter
 
-SEGMENTERS = Registry("segmenter", "models.segmenters")
-
+_HUGGINGFACE = "huggingface"
 _JOINT_PREFIX = "segmenter."  # of the segmenter's weights in a joint model
+_SHOWN = 3
 
 
-class TorchSegmenter(PictureSegmenter):
-    """A segmenter on torch. Maps are enlarged a strip of rows at a time, so that `encode` needs little memory."""
-
-    def __init__(self, name: str, sha256: str | None, class_ids: tuple[int, ...], device: str) -> None:
-        self.name, self.sha256, self.class_ids, self.device = name, sha256, class_ids, device
-
-    @abstractmethod
-    def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:
-        """What the network says of a picture, once for each scale."""
-
-    def probabilities(self, picture: Picture, size: tuple[int, int] | None = None) -> FloatArray:
-        """See `PictureSegmenter.probabilities`.
-
-        Raises:
-            ValueError: no picture (H×W×3 uint8), or a size that is none.
-        """
-        height, width = picture_size(picture) if size is None else size
-        if height < 1 or width < 1:
-            raise ValueError(f"a map has at least one row and one column, not {height}x{width}")
-        whole = np.empty((len(self.class_ids), height, width), np.float32)
-        row = 0
-        for strip in self._strips(picture, (height, width)):
-            whole[:, row : row + strip.shape[1]] = strip
-            row += strip.shape[1]
-        return whole
-
-    def encode(self, picture: Picture, base: LabelBase = LabelBase.ZERO) -> SemanticMap:
-        """See `PictureSegmenter.encode`."""
-        strips = [top3(strip, self.class_ids, base) for strip in self._strips(picture, picture_size(picture))]
-        labels, scores = zip(*strips, strict=True)
-        return SemanticMap(np.concatenate(labels, 1), np.concatenate(scores, 1))
-
-    def _strips(self, picture: Picture, size: tuple[int, int]) -> Iterator[FloatArray]:
-        picture_size(picture)
-        with torch.inference_mode():
-            for strip in probability_strips(self.score_maps(picture), size):
-                yield strip.cpu().numpy()
-
-
-class SquashedSegmenter(TorchSegmenter):
-    """The segmenter of a joint model: the whole picture squashed to one size, as its classifier sees it."""
-
-    def __init__(self, package: ModelPackage, network: nn.Module, preprocess: Preprocess, device: str) -> None:
-        super().__init__(package.manifest.name, package.weights_sha256, tuple(network.class_ids), device)  # type: ignore[arg-type]
-        self._network = network
-        self._preprocess = preprocess
-
-    def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:
-        """See `TorchSegmenter.score_maps`."""
-        tensor = torch.from_numpy(self._preprocess(picture))[None].to(self.device)
-        return [ClassLogits(self._network(tensor).logits[0].float())]
-
-
-def picture_size(picture: Picture) -> tuple[int, int]:
-    """(H, W) of a picture.
-
-    Raises:
-        ValueError: it is no H×W×3 uint8 array, or is empty.
-    """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-    return picture.shape[0], picture.shape[1]
-
-
-def segmenter_of_package(
+def make_segmenter(
     name: str, *, device: str, threads: int | None, short_sides: Sequence[int] | None
 ) -> PictureSegmenter:
-    """The segmenter of a model package; see `models.segmentation.load_segmenter`."""
-    package = find_package(name)
-    spec = package.manifest.segmenter
-    if spec is None:
-        raise ModelError(f"model {name!r} has no segmenter of its own; give one that has, such as scene18")
-    if package.manifest.kind != "joint":
-        raise ModelError(f"model {name!r}: segmenters alone cannot be loaded yet")
-    if short_sides is not None:
-        raise ModelError(f"model {name!r} sees every picture at one size; leave the short sides out")
+    """See `models.segmentation.load_segmenter`."""
     found = torch_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    network = SEGMENTERS.build(spec.kind, spec.params)
-    _fill(network, package, _JOINT_PREFIX)
-    return SquashedSegmenter(package, network.eval().to(found), package.preprocess, found)
+    library, colon, model = name.partition(":")
+    if colon and library == _HUGGINGFACE:
+        network = SEGMENTERS.build(_HUGGINGFACE, {"model": model})
+        return ScaledSegmenter(network, name=name, sha256=network.sha256, device=found, short_sides=short_sides)
+    return _of_package(find_package(name), name, found, short_sides)
+
+
+def _of_package(package: ModelPackage, name: str, device: str, short_sides: Sequence[int] | None) -> PictureSegmenter:
+    manifest = package.manifest
+    if manifest.segmenter is None:
+        raise ModelError(f"model {name!r} has no segmenter; give one that has, such as scene18 or upernet_r50")
+    network = SEGMENTERS.build(manifest.segmenter.kind, manifest.segmenter.params)
+    if manifest.kind == "joint":
+        if short_sides is not None:
+            raise ModelError(f"model {name!r} sees every picture at one size; leave the short sides out")
+        _fill(network, package, _JOINT_PREFIX)
+        return SquashedSegmenter(
+            network, package.preprocess, name=name, sha256=package.weights_sha256, device=device
+        )  # fmt: skip
+    _fill(network, package)
+    return ScaledSegmenter(
+        _that_scales(network, package), name=name, sha256=package.weights_sha256, device=device, short_sides=short_sides
+    )
+
+
+def _that_scales(network: nn.Module, package: ModelPackage) -> PictureNetwork:
+    if not hasattr(network, "score_maps"):
+        raise ModelError(
+            f"model {package.manifest.name!r}: its segmenter does not scale pictures itself, so it belongs into a "
+            "joint model, with `preprocess` and a classifier"
+        )
+    found: PictureNetwork = network  # type: ignore[assignment]
+    return found
 
 
 def _fill(network: nn.Module, package: ModelPackage, prefix: str = "") -> None:
+    state = _weights(package, prefix)
     try:
-        network.load_state_dict(_weights(package, prefix))
+        network.load_state_dict(state)
     except RuntimeError as error:
-        raise ModelError(f"the weights of {package.manifest.name!r} do not fit its segmenter: {error}") from error
+        differences = _differences(network.state_dict(), state)
+        raise ModelError(f"the weights of {package.manifest.name!r} do not fit its segmenter: {differences}") from error
 
 
 def _weights(package: ModelPackage, prefix: str) -> dict[str, Tensor]:
     """The weights whose names begin with `prefix`, without it, in float32 where they are floating point."""
-    with safe_open(package.path("weights"), framework="pt") as file:
-        names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 - no mapping
-        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in names}
+    path = package.path("weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 - no mapping
+            tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in names}
+    except SafetensorError as error:
+        raise ModelError(f"{path} is no safetensors file: {error}") from error
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+
+
+def _differences(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    both = expected.keys() & found.keys()
+    kinds = {
+        "missing": expected.keys() - found.keys(),
+        "not known": found.keys() - expected.keys(),
+        "of another shape": {key for key in both if expected[key].shape != found[key].shape},
+    }
+    return "; ".join(f"{what}: {_few(sorted(keys))}" for what, keys in kinds.items() if keys)
+
+
+def _few(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
