@@ -30,8 +30,6 @@ _SHOWN = 3
 _TRAINING_ONLY = ("._tmp_running_mean", "._tmp_running_var", "._running_iter")
 _AUXILIARY = ("aux1.", "aux2.")
 
-_SEGMENTERS = ("upernet_r50", "ppm_r50dilated", "c1_mobilenetv2")
-
 
 @dataclass(frozen=True)
 class Identified:

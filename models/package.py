@@ -57,6 +57,22 @@ class ModelFile(_Part):
     sha256: str
 
 
+class Origin(_Part):
+    """Where an imported model comes from.
+
+    files: name (without its folder) and SHA-256 of each file that was read.
+    title: the network in words.
+    address: where it was pulled from; none for files from disk.
+    epoch, best_prec1: as the checkpoint says; its best Top@1 in per cent on the pictures that it was validated with.
+    """
+
+    files: tuple[ModelFile, ...]
+    title: str
+    address: str | None = None
+    epoch: int | None = None
+    best_prec1: float | None = None
+
+
 class Manifest(_Part):
     """The content of `model.json`. `preprocess` belongs to a joint model, `crop` to a scene network; a segmenter alone
     scales pictures itself."""
@@ -72,6 +88,7 @@ class Manifest(_Part):
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     calibration: Calibration = Calibration()
     files: dict[str, ModelFile]
+    origin: Origin | None = None
 
     @property
     def kind(self) -> Kind:
