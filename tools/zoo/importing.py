@@ -42,7 +42,7 @@ _ADE20K_IDS = tuple(range(1, 151))
 _Part = tuple[Checkpoint, Identified]
 
 
-def import_model(files: Sequence[Path], name: str, labels: Path | None = None, overwrite: bool = False) -> ModelPackage:
+def import_model(
     """Make a model package of a checkpoint: of a scene network's one file, or of a segmenter's two, in any order.
 
     Nothing in the files is executed. The package appears whole or not at all.
