@@ -43,6 +43,13 @@ _Part = tuple[Checkpoint, Identified]
 
 
 def import_model(
+    files: Sequence[Path],
+    name: str,
+    labels: Path | None = None,
+    overwrite: bool = False,
+    *,
+    address: str | None = None,
+) -> ModelPackage:
     """Make a model package of a checkpoint: of a scene network's one file, or of a segmenter's two, in any order.
 
     Nothing in the files is executed. The package appears whole or not at all.
