@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tools.commands import _options as options
+from tools.commands._pull import pull
 
 if TYPE_CHECKING:
     from models.package import ModelPackage
 
-models = typer.Typer(help="List, describe, check and import models.", no_args_is_help=True)
+models = typer.Typer(help="List, describe, check, pull and import models.", no_args_is_help=True)
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of `models list`, or the folder of one.")]
 
@@ -117,7 +118,7 @@ def import_(
     _say_label_base(package)
 
 
-# `pull` lies in a file of its own.
+models.command("pull")(pull)
 
 
 def _label_base(package: ModelPackage) -> dict[str, Any] | None:
@@ -156,7 +157,7 @@ def _report(package: ModelPackage) -> dict[str, Any]:
         report["unknown_threshold"] = manifest.calibration.unknown_threshold
         report["labels_sha256"] = package.labels_sha256
     if manifest.origin is not None:
-        report["origin"] = manifest.origin.model_dump(exclude_none=True)
+        report["origin"] = manifest.origin.model_dump(mode="json", exclude_none=True)
     return {key: value for key, value in report.items() if value not in (None, [])}
 
 
@@ -211,5 +212,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
     if isinstance(value, dict):
-        return "; ".join(f"{key.replace('_', ' ')} {_shown(entry)}" for key, entry in value.items())
+        return "; ".join(f"{str(key).replace('_', ' ')} {_shown(entry)}" for key, entry in value.items())
     return str(value)
