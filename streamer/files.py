@@ -76,6 +76,21 @@ class PendingFile:
             self.path.unlink(missing_ok=True)
 
 
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    file = PendingFile(target)
+    try:
+        with output_errors(target):
+            file.path.write_bytes(content)
+        file.commit()
+    finally:
+        file.discard()
+
+
 @contextlib.contextmanager
 def output_errors(target: Path) -> Iterator[None]:
     """Turn what the operating system says about writing `target` into an OutputError that says what to do."""

@@ -43,14 +43,24 @@ def mean_class_accuracy(confusion: NDArray[np.int64], absent_as_zero: bool = Fal
     return float(np.nan_to_num(shares).mean() if absent_as_zero else np.nanmean(shares))
 
 
-def calibration_error(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> float:
-    """Expected calibration error with equal bins (Guo et al., ICML 2017): mean |accuracy - confidence| over samples."""
+def reliability(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> NDArray[np.float64]:
+    """What a reliability diagram shows: (bins, 3) count, mean confidence and accuracy of the samples in equal bins.
+
+    Confidence is the top probability; an empty bin has 0 everywhere.
+    """
     _check(probabilities, targets)
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(targets))
+    sums = [np.bincount(index, weights=of, minlength=bins) for of in (np.ones(len(index)), confidence, correct)]
+    counts = np.maximum(sums[0], 1)
+    return np.stack([sums[0], sums[1] / counts, sums[2] / counts], axis=1)
+
+
+def calibration_error(probabilities: Floats, targets: Ints, bins: int = ECE_BINS) -> float:
+    """Expected calibration error with equal bins (Guo et al., ICML 2017): mean |accuracy - confidence| over samples."""
+    count, confidence, accuracy = reliability(probabilities, targets, bins).T
+    return float((count * np.abs(accuracy - confidence)).sum() / len(targets))
 
 
 def entropy_loss(probabilities: Floats, targets: Ints) -> float:

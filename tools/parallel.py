@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -27,11 +27,11 @@ def default_workers() -> int:
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, stop: Event | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield `function(item)` for each item in order, on `workers` threads, a few items ahead of the caller.
 
-    The first error ends it. When the caller leaves early, `stop` is set, what waits is dropped and what runs is waited
-    for.
+    The first error ends it. When it ends early, or the caller closes it (`contextlib.closing`), `stop` is set, what
+    waits is dropped and what runs is waited for.
     """
     pending: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")

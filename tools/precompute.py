@@ -104,15 +104,16 @@ def scales_of(segmenter: str, scales: Sequence[int] | None) -> tuple[int, ...] |
     return PAPER_SCALES if find_package(segmenter).manifest.kind == "segmenter" else None
 
 
-def load_segmenters(wanted: Wanted) -> list[PictureSegmenter]:
-    """A segmenter for each worker.
+def load_segmenters(
+    name: str, scales: Sequence[int] | None, device: str, workers: int | None
+) -> list[PictureSegmenter]:
+    """A segmenter for each worker, None being one a core; `scales` as in `scales_of`.
 
     Raises:
         ModelError: there is no such model, it has no segmenter, or it cannot take these scales.
     """
-    workers = wanted.workers or default_workers()
-    scales = scales_of(wanted.segmenter, wanted.scales)
-    return [load_segmenter(wanted.segmenter, device=wanted.device, short_sides=scales) for _ in range(workers)]
+    used = scales_of(name, scales)
+    return [load_segmenter(name, device=device, short_sides=used) for _ in range(workers or default_workers())]
 
 
 def notes_of(segmenter: PictureSegmenter, scales: Sequence[int] | None) -> dict[str, str]:
@@ -189,10 +190,11 @@ def find_work(jobs: Sequence[Job], semantics: Semantics, workers: int, force: bo
         return False
 
     left = []
-    for done, (job, to_do) in enumerate(zip(jobs, in_order(is_to_do, jobs, workers), strict=True), start=1):
-        if to_do:
-            left.append(job)
-        progress(done, len(jobs))
+    with contextlib.closing(in_order(is_to_do, jobs, workers)) as answers:
+        for done, (job, to_do) in enumerate(zip(jobs, answers, strict=True), start=1):
+            if to_do:
+                left.append(job)
+            progress(done, len(jobs))
     return left
 
 
@@ -225,14 +227,13 @@ def precompute(
         return None
 
     report = Precomputed()
-    for done, ((manifest, index), failure) in enumerate(
-        zip(jobs, in_order(work, jobs, len(segmenters)), strict=True), start=1
-    ):
-        if failure is None:
-            report.written += 1
-        else:
-            report.failures.append((manifest.path(index), failure))
-        progress(done, len(jobs))
+    with contextlib.closing(in_order(work, jobs, len(segmenters))) as outcomes:
+        for done, ((manifest, index), failure) in enumerate(zip(jobs, outcomes, strict=True), start=1):
+            if failure is None:
+                report.written += 1
+            else:
+                report.failures.append((manifest.path(index), failure))
+            progress(done, len(jobs))
     return report
 
 

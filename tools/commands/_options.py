@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from config.schema import Settings
+    from tools.data.manifest import PictureManifest
 
 Config = Annotated[
     str | None,
@@ -40,6 +43,40 @@ def settings_from(
 
     given = [f"{key}={_scalar(value)}" for key, value in (options or {}).items() if value is not None]
     return load_settings(config, [*(overrides or []), *given])
+
+
+def pixels(scales: str | None) -> tuple[int, ...] | None:
+    """The value of `--scales`, "300,375", as numbers; None stays None.
+
+    Raises:
+        typer.BadParameter: it is no such list.
+    """
+    if scales is None:
+        return None
+    parts = [part.strip() for part in scales.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"--scales is a list of pixels such as 300,375,450, not {scales!r}")
+    return tuple(int(part) for part in parts)
+
+
+def pictures(dataset: str | None, manifest: Path | None, root: Path | None, split: str | None) -> PictureManifest:
+    """The pictures that `--dataset` and `--root`, or `--manifest`, name.
+
+    Raises:
+        typer.BadParameter: both or neither was given, or a data set without its root.
+        ManifestError: they are not there.
+    """
+    from tools.data.layouts import read_layout
+    from tools.data.manifest import PictureManifest
+
+    if (dataset is None) == (manifest is None):
+        raise typer.BadParameter("give either --manifest CSV or --dataset NAME --root DIR")
+    if manifest is not None:
+        return PictureManifest.read(manifest, root, split)
+    if root is None:
+        raise typer.BadParameter("--dataset needs --root, the folder of the data set")
+    assert dataset is not None
+    return read_layout(dataset, root, split or "val")
 
 
 def _scalar(value: Any) -> str:

@@ -51,34 +51,19 @@ def precompute(
     """
     from tools.precompute import Wanted
 
-    wanted = Wanted(segmenter, _numbers(scales), label_base, device or "auto", workers, force)
+    wanted = Wanted(segmenter, options.pixels(scales), label_base, device or "auto", workers, force)
     report = _run(_pictures(dataset, manifest, root, split), dataset, output, wanted)
     _print_report(report, as_json)
     if report.failures:
         raise typer.Exit(1)
 
 
-def _numbers(scales: str | None) -> tuple[int, ...] | None:
-    if scales is None:
-        return None
-    parts = scales.split(",")
-    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise typer.BadParameter(f"{scales!r} is no list of pixels such as 300,375,450", param_hint="--scales")
-    return tuple(int(part) for part in parts)
-
-
 def _pictures(dataset: str | None, manifest: Path | None, root: Path | None, split: str) -> list[PictureManifest]:
-    from tools.data.layouts import SPLITS, read_layout
-    from tools.data.manifest import PictureManifest
+    from tools.data.layouts import SPLITS
 
-    if (dataset is None) == (manifest is None):
-        raise typer.BadParameter("give either --dataset NAME --root DIR or --manifest CSV")
-    if manifest is not None:
-        return [PictureManifest.read(manifest, root, None if split == "all" else split)]
-    assert dataset is not None
-    if root is None:
-        raise typer.BadParameter("--dataset needs --root, the folder of the data set")
-    return [read_layout(dataset, root, part) for part in (SPLITS if split == "all" else (split,))]
+    if split != "all":
+        return [options.pictures(dataset, manifest, root, split)]
+    return [options.pictures(dataset, manifest, root, part) for part in (SPLITS if dataset else (None,))]
 
 
 def _run(pictures: list[PictureManifest], dataset: str | None, output: Path | None, wanted: Wanted) -> Precomputed:
@@ -88,7 +73,7 @@ def _run(pictures: list[PictureManifest], dataset: str | None, output: Path | No
     from tools.progress import CountProgress
 
     files = SemanticFiles(output or pictures[0].root, None if dataset is None else LAYOUTS[dataset])
-    segmenters = load_segmenters(wanted)
+    segmenters = load_segmenters(wanted.segmenter, wanted.scales, wanted.device, wanted.workers)
     typer.echo(
         f"segmenter {wanted.title} on {segmenters[0].device}; labels from {wanted.base}; {files.folder}", err=True
     )
