@@ -34,6 +34,7 @@ _COMMANDS = (
     "train",
     "benchmark",
     "models",
+    "datasets",
     "doctor",
 )
 
