@@ -77,6 +77,8 @@ def _app() -> typer.Typer:
 def _with_verbose(command: Callable[..., None]) -> Callable[..., None]:
     """`command` with the option `-v`, which every command has, after its name as well as before."""
     signature = inspect.signature(command, eval_str=True)
+    if "verbose" in signature.parameters:  # subcommands keep it when the application is made a second time
+        return command
     verbose = inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Verbose)
 
     @functools.wraps(command)
