@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
 from torch import nn
@@ -36,6 +37,7 @@ NETWORKS = {
     "rgb_r50_397": lambda: RGBNet("resnet50", 397),
     "sem_365": lambda: SemanticNet(365),
 }
+FIELDS = {"scene": "scene", "features": "features", "rgb": "rgb", "semantic": "sem"}  # of the output: in the goldens
 PARAMETERS = {
     "sascene_r18_365": 28_156_935,
     "sascene_r50_67": 61_214_857,
@@ -88,20 +90,39 @@ def assert_agrees(found: dict[str, Any], golden: dict[str, Any]) -> None:
     assert abs(found["std"] - golden["std"]) <= TOLERANCE * golden["std"]
 
 
+@pytest.fixture(scope="module", params=NETWORKS)
+def filled(request, formulas: ModuleType, goldens: dict[str, Any]) -> tuple[dict[str, Any], nn.Module]:
+    """What is expected of a network, and the network."""
+    network = NETWORKS[request.param]().eval()
+    fill(network, formulas, goldens["seed"])
+    return goldens["scene"][request.param], network
+
+
 @needs_goldens
-@pytest.mark.parametrize("name", NETWORKS)
 def test_state_and_outputs_agree_with_the_reference(
-    name: str, formulas: ModuleType, goldens: dict[str, Any], inputs: tuple[torch.Tensor, torch.Tensor]
+    filled: tuple[dict[str, Any], nn.Module], formulas: ModuleType, inputs: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
-    golden = goldens["scene"][name]
-    network = NETWORKS[name]().eval()
+    golden, network = filled
     assert {key: list(value.shape) for key, value in network.state_dict().items()} == golden["state"]
     assert parameters(network) == golden["params"]
-    fill(network, formulas, goldens["seed"])
     with torch.inference_mode():
         output = network(*inputs)
-    for field, key in (("scene", "scene"), ("features", "features"), ("rgb", "rgb"), ("semantic", "sem")):
+    for field, key in FIELDS.items():
         assert_agrees(formulas.digest(getattr(output, field).numpy()), golden[key])
+
+
+@needs_goldens
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # OpenVINO's converter traces
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # our checks of shapes
+def test_openvino_agrees_with_the_reference(
+    filled: tuple[dict[str, Any], nn.Module], formulas: ModuleType, inputs: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    golden, network = filled
+    converted = ov.convert_model(network, example_input=tuple(value[:1] for value in inputs))
+    compiled = ov.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    outputs = compiled({"rgb": inputs[0].numpy(), "semantic": inputs[1].numpy()}).to_tuple()
+    for array, key in zip(outputs, FIELDS.values(), strict=True):
+        assert_agrees(formulas.digest(array), golden[key])
 
 
 @needs_goldens
