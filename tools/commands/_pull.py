@@ -41,10 +41,12 @@ def pull(
     import json
 
     from tools.zoo.addresses import find_model
-    from tools.zoo.pulling import Pulling, pull_model
 
     for name in names:
-        find_model(name)  # a wrong name is told before anything is fetched
+        find_model(name)  # a wrong name is told before anything is fetched, or loaded
+
+    from tools.zoo.pulling import Pulling, pull_model
+
     how = Pulling(mirror=mirror, force=force, keep=keep, accept_change=accept_change, show=byte_progress)
     reports = []
     for name in names:
