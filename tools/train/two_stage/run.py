@@ -60,14 +60,18 @@ def run_training(
         quiet = say if processes.is_first else _nothing
         machine = Machine(place, processes, workers, folder, quiet)
         _introduce(recipe, corpus, machine)
-        for name in stages:
-            _run_stage(recipe, name, corpus, output, machine, resume)
-            processes.wait()  # the next stage reads what the first process wrote
+        try:
+            for name in stages:
+                _run_stage(recipe, name, corpus, output, machine, resume)
+                processes.wait()  # the next stage reads what the first process wrote
+        except KeyboardInterrupt:
+            quiet(f"interrupted; go on after the last whole epoch with --resume ({output})")
+            raise
 
 
 def _run_stage(recipe: Recipe, stage: StageName, corpus: Corpus, output: Path, machine: Machine, resume: bool) -> None:
     _check_semantics(stage, corpus)
-    start = start_stage(recipe, stage, len(corpus.labels), output)
+    start = start_stage(recipe, stage, corpus.labels, output)
     run = Run(recipe, stage, corpus.labels, start.origin)
     machine.say(f"{stage}: starts from {start.origin}")
     training = StageTraining(run, start.network, corpus, output / stage, machine)

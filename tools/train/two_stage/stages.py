@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from models.checkpoint import read_checkpoint
 from models.classifiers.two_branch import Params, RGBNet, SceneLogits, SemanticNet, TwoBranchNet, build
 from models.layers.semantic_stem import Top3
 from models.package import find_package
+from models.scene_classifier import Branch, load_scene_network
+from tools.train.two_stage.checkpoints import BEST
 from tools.train.two_stage.recipe import Recipe, StageName
 
 State = dict[str, Tensor]
@@ -48,24 +51,24 @@ def build_network(recipe: Recipe, stage: StageName, scenes: int) -> RGBNet | Sem
         return build(network_params(recipe, stage, scenes))
 
 
-def start_stage(recipe: Recipe, stage: StageName, scenes: int, output: Path) -> StartingPoint:
+def start_stage(recipe: Recipe, stage: StageName, labels: Sequence[str], output: Path) -> StartingPoint:
     """The network that a stage begins with.
 
     Args:
         recipe: says what to start from.
         stage: rgb and semantic start random unless the recipe says otherwise, both from the two branches.
-        scenes: C.
+        labels: the C scenes.
         output: the run's folder, for the last stage the place of the branches.
 
     Raises:
         UserError: a file is missing or has another network; names what differs.
     """
-    network = build_network(recipe, stage, scenes)
+    network = build_network(recipe, stage, len(labels))
     if stage == "both":
-        rgb = recipe.start.both_rgb or str(output / "rgb" / "best.pth.tar")
-        semantic = recipe.start.both_semantic or str(output / "semantic" / "best.pth.tar")
-        _load_branch(network, rgb, "rgb", recipe, scenes)
-        _load_branch(network, semantic, "semantic", recipe, scenes)
+        rgb = recipe.start.both_rgb or str(output / "rgb" / BEST)
+        semantic = recipe.start.both_semantic or str(output / "semantic" / BEST)
+        _load_branch(network, rgb, "rgb", recipe, labels)
+        _load_branch(network, semantic, "semantic", recipe, labels)
         return StartingPoint(network, f"branches from {rgb} and {semantic}; the attention module from random weights")
     source = recipe.start.rgb if stage == "rgb" else recipe.start.semantic
     if source is None:
@@ -113,20 +116,27 @@ def normalise(picture: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (picture.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def _load_branch(network: nn.Module, source: str, branch: StageName, recipe: Recipe, scenes: int) -> None:
+def _load_branch(network: nn.Module, source: str, branch: Branch, recipe: Recipe, labels: Sequence[str]) -> None:
     """Copy a trained branch into the two-branch network, its `fc` becoming `fc_RGB`."""
-    if not Path(source).exists() and not _is_model(source):
+    if source.endswith(BEST) and not Path(source).exists():
         raise UserError(
             f"stage both starts from the branch {branch!r}, and there is no {source}: train it first (--stage "
             f"{branch}, or --stage all), or set start.both_{branch}"
         )
-    state = _read_state(source)
-    wanted = build_network(recipe, branch, scenes).state_dict()
+    loaded = load_scene_network(source, expect=branch)
+    wanted = build_network(recipe, branch, len(labels)).state_dict()
+    state = loaded.module.state_dict()
     if faults := _differences(wanted, state):
-        raise UserError(f"{source} is no branch {branch!r} of {_article(recipe, branch)} for {scenes} scenes: {faults}")
+        raise UserError(
+            f"{source} is a {loaded.title}, not the branch {branch!r} of {recipe.backbone} for {len(labels)} scenes: "
+            f"{faults}"
+        )
+    if loaded.labels is not None and loaded.labels != tuple(labels):
+        ours, theirs = next(p for p in zip(labels, loaded.labels, strict=True) if p[0] != p[1])
+        raise UserError(f"{source} was trained on other scenes: {theirs!r} where this data set has {ours!r}")
     head = {"fc.weight": "fc_RGB.weight", "fc.bias": "fc_RGB.bias"} if branch == "rgb" else {}
     own = network.state_dict()
-    own.update({head.get(name, name): tensor for name, tensor in state.items() if name in wanted})
+    own.update({head.get(name, name): tensor for name, tensor in state.items()})
     network.load_state_dict(own)
 
 
@@ -177,7 +187,3 @@ def _differences(wanted: State, found: State) -> str:
 
 def _more(names: list[Any]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _article(recipe: Recipe, branch: StageName) -> str:
-    return f"a {recipe.backbone} network" if branch == "rgb" else "the semantic network"
