@@ -115,6 +115,10 @@ def mistakes(tmp_path: Path, clip: Path) -> dict[str, tuple[list[str], int, str]
         "two of a name": ([*source, "--source", str(clip)], 1, "--name"),
         "wrong picture": (["classify", "/no/such/picture.jpg"], 1, "picture.jpg"),
         "model of info": (["models", "info", "no_such"], 1, "scene18"),
+        "model of pull": (["models", "pull", "no_such"], 2, "upernet_r50"),
+        "mirror of pull": (["models", "pull", "semantic-mit67", "--mirror", "no.example"], 2, "https://mirror.example"),
+        "data set": (["datasets", "verify", "no_such", "--root", "."], 2, "places365"),
+        "root of a data set": (["datasets", "verify", "mit67", "--root", "/no/such"], 1, "/no/such"),
     }
 
 
@@ -147,7 +151,8 @@ def test_wrong_use_exits_with_2(arguments):
 
 COMMANDS = (
     *("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark"),
-    *("models list", "models info", "doctor"),
+    *("models list", "models info", "models pull", "doctor"),
+    *("datasets list", "datasets pull", "datasets verify"),
 )
 
 

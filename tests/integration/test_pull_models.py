@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -126,6 +127,18 @@ def test_a_segmenter_is_two_files(server):
     assert find_package("c1_mobilenetv2").manifest.kind == "segmenter"
     fetched = [path.rpartition("/")[2] for path, _ in server.requests]
     assert fetched.count("encoder_epoch_20.pth") == 1  # it was there when the decoder was asked for again
+
+
+def test_two_at_a_time_fetch_once(server, checkpoint):
+    serve(server, NAME, server.slowly(checkpoint, 0.2))
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda: results.append(pull(server, NAME).fetched)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(results) == [False, True]
+    assert len(server.requests) == 1
 
 
 # ------------------------------------------------------------------ what is refused
