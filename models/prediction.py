@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+
+
+class View(NamedTuple):
+    """A part of a picture, as shares of its height and width, 0..1 from the left upper corner."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+WHOLE = View(0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,9 @@ class Prediction:
             It covers the whole picture at the segmenter's own resolution.
         class_scores: (h, w) float32, probability of the class in `class_map`; None without semantics.
         gate: (h', w') float32 in 0..1, how open the semantic gate stands at each place; None where there is no gate.
+        activation: (h', w') float32, what each place adds to the logit of the best scene; None where the network's
+            head is not one that tells.
+        view: the part of the picture that `gate` and `activation` cover: a centre crop, or all of it.
     """
 
     probabilities: FloatArray
@@ -28,6 +44,8 @@ class Prediction:
     class_map: NDArray[np.uint8] | None = None
     class_scores: FloatArray | None = None
     gate: FloatArray | None = None
+    activation: FloatArray | None = None
+    view: View = WHOLE
 
     def __post_init__(self) -> None:
         if self.probabilities.shape != (len(self.labels),):

@@ -24,6 +24,7 @@ class SceneOutput(NamedTuple):
     class_map: Tensor  # (B, h, w) uint8 ADE20K ids, 0 for none
     class_scores: Tensor  # (B, h, w) float32, probability of the class in `class_map`
     gate: Tensor  # (B, H/32, W/32) float32 in 0..1, how open the semantic gate stands at each position
+    activation: Tensor  # (B, H/32, W/32) float32, what each place adds to the logit of the best scene
 
 
 class TrainingOutput(NamedTuple):
@@ -47,12 +48,14 @@ class SceneNetwork(nn.Module):
 
     def forward(self, picture: Tensor) -> SceneOutput:
         """Name the scenes of pictures (B, 3, H, W) float32 RGB, normalised as the manifest says."""
-        output = self.forward_training(picture)
-        larger = F.interpolate(output.segmentation, scale_factor=_MAP_SCALE, mode="bilinear", align_corners=False)
+        features, segmentation = self.segmenter(picture)
+        output = self.classifier(features, segmentation.softmax(1))
+        larger = F.interpolate(segmentation, scale_factor=_MAP_SCALE, mode="bilinear", align_corners=False)
         scores, channels = larger.softmax(1).max(1)
         ids: Tensor = self.get_buffer("class_ids")
         class_map = ids.index_select(0, channels.flatten()).view_as(channels)
-        return SceneOutput(output.scene, class_map, scores, output.gate)
+        activation = self.classifier.activation(output, output.scene.argmax(1))  # type: ignore[operator]
+        return SceneOutput(output.scene, class_map, scores, output.gate, activation)
 
     def forward_training(self, picture: Tensor) -> TrainingOutput:
         """Logits of all heads for pictures (B, 3, H, W)."""
@@ -65,8 +68,8 @@ class SceneNetwork(nn.Module):
         return self._classify(features, segmentation)
 
     def _classify(self, features: Tensor, segmentation: Tensor) -> TrainingOutput:
-        scene, rgb, semantic, gate = self.classifier(features, segmentation.softmax(1))
-        return TrainingOutput(scene, rgb, semantic, segmentation, gate)
+        output = self.classifier(features, segmentation.softmax(1))
+        return TrainingOutput(output.scene, output.rgb, output.semantic, segmentation, output.gate)
 
 
 def build_scene_network(manifest: Mapping[str, Any]) -> SceneNetwork:

@@ -1,15 +1,22 @@
-"""What every backend is: a loaded network that turns normalised pictures into raw outputs."""
+"""What every backend is: a loaded network that turns normalised pictures into raw outputs.
+
+A backend's file offers `build(params, package=...)`, which makes a `Backend` of a joint model, and
+`compile_module(params, module, example_inputs)`, which makes a `CompiledModule` of any torch module.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from config.plugins import PluginParams
 from models.prediction import FloatArray
+
+Array = NDArray[Any]
 
 
 class BackendParams(PluginParams):
@@ -32,12 +39,15 @@ class NetworkOutput:
         class_map: (B, h, w) uint8 ADE20K ids.
         class_scores: (B, h, w) float32.
         gate: (B, h', w') float32 in 0..1.
+        activation: (B, h', w') float32, what each place adds to the logit of the best scene; None from a graph that
+            was written before there was such an output.
     """
 
     logits: FloatArray
     class_map: NDArray[np.uint8]
     class_scores: FloatArray
     gate: FloatArray
+    activation: FloatArray | None = None
 
 
 class Backend(ABC):
@@ -49,3 +59,15 @@ class Backend(ABC):
     @abstractmethod
     def infer(self, pictures: FloatArray) -> NetworkOutput:
         """Run the network on (B, 3, H, W) float32 pictures, normalised as the model asks."""
+
+
+class CompiledModule(Protocol):
+    """A torch module made ready to run, on arrays. Belongs to one thread at a time."""
+
+    device: str
+
+    def __call__(self, *inputs: Array) -> list[Array]:
+        """The module's outputs, in their order, for inputs of the dtype and number of the examples.
+
+        The results are the caller's own: the next call does not touch them.
+        """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from models.backends.base import Backend, BackendParams, NetworkOutput
+from models.backends.base import Array, Backend, BackendParams, NetworkOutput
+from models.devices import torch_device
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.prediction import FloatArray
@@ -22,9 +26,7 @@ class TorchBackend(Backend):
     name = "torch"
 
     def __init__(self, package: ModelPackage, params: Params) -> None:
-        self.device = _device(params.device)
-        if params.threads is not None:
-            torch.set_num_threads(params.threads)
+        self.device = _device(params)
         network = build_scene_network(package.manifest.model_dump())
         state = {key: value.float() for key, value in load_file(package.path("weights")).items()}
         try:
@@ -42,6 +44,7 @@ class TorchBackend(Backend):
             class_map=output.class_map.cpu().numpy(),
             class_scores=output.class_scores.float().cpu().numpy(),
             gate=output.gate.float().cpu().numpy(),
+            activation=output.activation.float().cpu().numpy(),
         )
 
 
@@ -54,12 +57,38 @@ def build(params: Params, *, package: ModelPackage) -> TorchBackend:
     return TorchBackend(package, params)
 
 
-def _device(wanted: str) -> str:
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError("torch finds no CUDA device here; use --device cpu, or see `scene-streamer doctor`")
-    try:
-        return str(torch.device(wanted))
-    except RuntimeError as error:
-        raise ModelError(f"torch knows no device {wanted!r}; use cpu, cuda or cuda:N") from error
+class TorchModule:
+    """A module in evaluation mode on a device; see `models.backends.base.CompiledModule`."""
+
+    def __init__(self, module: nn.Module, device: str) -> None:
+        self.device = device
+        self._module = module.eval().to(device)
+
+    @torch.inference_mode()
+    def __call__(self, *inputs: Array) -> list[Array]:
+        """See `CompiledModule`."""
+        outputs = self._module(*(torch.from_numpy(array).to(self.device) for array in inputs))
+        tensors = [outputs] if isinstance(outputs, Tensor) else outputs
+        return [tensor.cpu().numpy() for tensor in tensors]
+
+
+def compile_module(params: Params, module: nn.Module, example_inputs: Sequence[Tensor]) -> TorchModule:  # noqa: ARG001
+    """Make a module ready to run on arrays of any shape that it takes; it is moved to the device.
+
+    Args:
+        params: device and threads.
+        module: takes tensors, returns a tensor or a tuple of tensors.
+        example_inputs: what other backends trace it with.
+
+    Raises:
+        ModelError: there is no such device.
+    """
+    return TorchModule(module, _device(params))
+
+
+def _device(params: Params) -> str:
+    """The device that is asked for, once the threads are set."""
+    device = torch_device(params.device)
+    if params.threads is not None:
+        torch.set_num_threads(params.threads)
+    return device

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from config.plugins import PluginParams
+from models.layers.activation import weighted_sum
 from models.layers.channel_attention import ChannelAttention
 from models.layers.efficientnet_lite import ConvNorm
 
@@ -38,6 +39,8 @@ class ClassifierOutput(NamedTuple):
     rgb: Tensor  # (B, C) from the RGB features alone: training and ablation
     semantic: Tensor  # (B, C) from the semantic features alone: training and ablation
     gate: Tensor  # (B, h, w) mean openness of the gate, 0..1
+    gated: Tensor  # (B, width, h, w) RGB features after the gate
+    semantics: Tensor  # (B, last, h, w) features of the semantic branch
 
 
 class SemanticLayer(nn.Module):
@@ -85,16 +88,35 @@ class SemanticGate(nn.Module):
         The scores are detached: what a region is called is taught by the segmentation's teacher alone.
         """
         rgb = self.head(features)
-        semantic = self.semantic(class_scores.detach())
+        return self.join(rgb, self.semantic(class_scores.detach()))
+
+    def join(self, rgb: Tensor, semantic: Tensor) -> ClassifierOutput:
+        """Gate RGB features (B, width, h, w), the head's output, by semantic ones (B, last, h, w); name the scene."""
         gate = torch.sigmoid(self.gate(semantic))
+        gated = rgb * (2 * gate)
         pooled_semantic = semantic.mean((2, 3))
-        joined = torch.cat([(rgb * (2 * gate)).mean((2, 3)), pooled_semantic], dim=1)
+        joined = torch.cat([gated.mean((2, 3)), pooled_semantic], dim=1)
         return ClassifierOutput(
             scene=self.fc(self.dropout(joined)),
             rgb=self.fc_rgb(self.dropout(rgb.mean((2, 3)))),
             semantic=self.fc_semantic(self.dropout(pooled_semantic)),
             gate=gate.mean(1),
+            gated=gated,
+            semantics=semantic,
         )
+
+    def activation(self, output: ClassifierOutput, scenes: Tensor) -> Tensor:
+        """What each place adds to the logit of a scene: class activation map (Zhou et al., CVPR 2016).
+
+        Args:
+            output: of `forward`, in evaluation mode.
+            scenes: (B,) int64, a scene for each picture.
+
+        Returns:
+            (B, h, w) float32; its mean over the places is the scene's logit without `fc`'s bias.
+        """
+        of_rgb, of_semantics = self.fc.weight[scenes].split([output.gated.shape[1], output.semantics.shape[1]], dim=1)
+        return weighted_sum(output.gated, of_rgb) + weighted_sum(output.semantics, of_semantics)
 
 
 def build(params: Params, *, feature_channels: int, semantic_classes: int, scene_classes: int) -> SemanticGate:
