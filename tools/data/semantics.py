@@ -10,6 +10,8 @@ and the base of the labels stand in text chunks of the PNGs that are written her
 from __future__ import annotations
 
 import contextlib
+import io
+import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -134,6 +136,8 @@ class SemanticFiles:
         return None
 
 
+# What Pillow raises on a damaged PNG.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _REMEDY = "delete it and run `scene-streamer precompute` again, or download it again"
 
 
@@ -160,16 +164,23 @@ def _read_png(path: Path, size: tuple[int, int] | None) -> tuple[NDArray[np.uint
 
 
 def _read_png_note(path: Path) -> dict[str, str]:
-    with _opened(path) as image:
-        return _text(image)
+    try:
+        with Image.open(path, formats=("PNG",)) as image:  # no further than the text: a note is asked for often
+            return _text(image)
+    except _UNREADABLE as error:
+        raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        content = io.BytesIO(path.read_bytes())
+        # Checksums and the end of the file, neither of which matters to the decoder; it leaves the image closed.
+        Image.open(content, formats=("PNG",)).verify()
+        content.seek(0)
+        with Image.open(content, formats=("PNG",)) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise ManifestError(f"{path} is damaged ({error}); {_REMEDY}") from error
 
 
