@@ -191,9 +191,8 @@ def _scene_network(part: _Part, name: str, labels: Path | None) -> tuple[Manifes
 def _segmenter(parts: list[_Part], name: str) -> tuple[Manifest, dict[str, Tensor]]:
     by_role = {found.role: found for _, found in parts}
     if len(by_role) < 2:
-        given, other = ("encoder", "decoder") if "segmenter encoder" in by_role else ("decoder", "encoder")
         titles = " and the ".join(found.title for _, found in parts)
-        raise ModelError(f"that is the {titles}: a segmenter takes an {given} file and a {other} file together")
+        raise ModelError(f"that is the {titles}: give a segmenter's encoder file and its decoder file together")
     encoder, decoder = by_role["segmenter encoder"], by_role["segmenter decoder"]
     both = [segmenter for segmenter in encoder.segmenters if segmenter in decoder.segmenters]
     if not both:
@@ -267,7 +266,7 @@ def _move(folder: Path, target: Path) -> None:
     target.rename(former)
     try:
         folder.rename(target)
-    except OSError:
+    except BaseException:
         former.rename(target)
         raise
     shutil.rmtree(former, ignore_errors=True)
