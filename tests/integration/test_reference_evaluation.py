@@ -22,6 +22,7 @@ from tools.commands import run_command_line
 from tools.data.layouts import read_layout
 from tools.data.semantics import SemanticFiles
 from tools.reference_evaluation import Protocol, evaluate_reference
+from tools.zoo.importing import import_model
 
 Checkpoints = dict[str, Path]
 
@@ -254,6 +255,21 @@ def test_a_table_of_pictures(
     assert result["dataset"] is None and result["figures"]["count"] == 6
     assert result["sources"]["mini"]["count"] == 6
     assert result["figures"] == result_of(capsys, *on(ade, checkpoints["rgb"]))["figures"]
+
+
+def test_an_imported_model(
+    ade: MiniDataset,
+    checkpoints: Checkpoints,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCENE_STREAMER_CACHE", str(tmp_path))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(ade.scenes))
+    import_model([checkpoints["semantic"]], "tiny", labels)
+    imported = result_of(capsys, *on(ade, Path("tiny")))
+    assert imported["figures"] == result_of(capsys, *on(ade, checkpoints["semantic"]))["figures"]
 
 
 def check_refusal(capsys: pytest.CaptureFixture[str], text: str, *arguments: object, code: int = 1) -> None:

@@ -35,6 +35,13 @@ def test_calibration_error_by_hand():
     assert metrics.calibration_error(PROBABILITIES, TARGETS) == pytest.approx(0.45)
 
 
+def test_reliability_by_hand():
+    bins = metrics.reliability(PROBABILITIES, TARGETS, bins=5)
+    np.testing.assert_allclose(bins[:, 0], [0, 1, 2, 1, 0])  # 0.6 belongs to the bin that it ends
+    np.testing.assert_allclose(bins[2], [2, 0.55, 0.5])
+    np.testing.assert_allclose(bins[3], [1, 0.7, 1])
+
+
 def test_certain_and_right_is_calibrated():
     assert metrics.calibration_error(np.eye(3), np.arange(3)) == pytest.approx(0)
 
