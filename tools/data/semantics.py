@@ -86,8 +86,7 @@ class SemanticFiles:
         """
         found = self._found(entry)
         if found is None:
-            labels, scores = self.paths(entry)
-            missing = scores if labels.is_file() else labels
+            missing = next(path for path in self.paths(entry) if not path.is_file())
             raise ManifestError(
                 f"no semantics for {entry.path}: {missing} is missing; write them with `scene-streamer precompute`, "
                 "or say where they are"
@@ -185,7 +184,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _text(image: Image.Image) -> dict[str, str]:
-    return {key: text for key, text in image.info.items() if isinstance(text, str)}
+    return {key: text for key, text in image.info.items() if isinstance(key, str) and isinstance(text, str)}
 
 
 def _check_labels(path: Path, labels: NDArray[np.uint8], note: Mapping[str, str]) -> None:
