@@ -29,6 +29,7 @@ _MULTIPLE = 32  # what sides are rounded up to where the short side is asked for
 _LONG_SIDE = 2048
 _MASK_KINDS = ("maskformer", "mask2former", "eomt", "eomt_dinov3")
 _WEIGHTS = "model.safetensors"
+_MOST_WINDOWS = 16  # along the longer side of a picture
 
 
 class Params(PluginParams):
@@ -67,6 +68,7 @@ class HuggingFaceSegmenter(nn.Module):
     def score_maps(self, picture: Picture, short_sides: Sequence[int] | None = None) -> list[ScoreMap]:
         """See `models.torch_segmenters.PictureNetwork.score_maps`."""
         if short_sides is None:
+            self._check_aspect(picture)
             return [self._score_map(picture, picture, {})]
         if self._splits:
             raise ModelError(f"{self.name} sees pictures in windows of one size; leave the short sides out")
@@ -88,6 +90,13 @@ class HuggingFaceSegmenter(nn.Module):
             return ClassLogits(output.logits[0].float())
         offsets = [int(offset[1]) for offset in given.get("patch_offsets") or [(0, 0)]]
         return _query_masks(output, offsets, picture.shape[0] > picture.shape[1], (pixels.shape[2], pixels.shape[3]))
+
+    def _check_aspect(self, picture: Picture) -> None:
+        short, long = sorted(picture.shape[:2])
+        if self._splits and long > _MOST_WINDOWS * short:
+            raise ModelError(
+                f"{self.name} sees a picture of {long}x{short} in more than {_MOST_WINDOWS} windows; cut it into parts"
+            )
 
     def _check(self, given: Any) -> None:
         mask = given.get("pixel_mask")

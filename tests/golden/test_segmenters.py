@@ -90,7 +90,7 @@ def test_probabilities_agree_on_torch(filled, goldens, formulas) -> None:
 
 
 class OfSize(nn.Module):
-    """A segmenter for one size, which a traced graph holds as a constant."""
+    """A segmenter for one size, which a graph holds as a constant."""
 
     def __init__(self, segmenter: nn.Module) -> None:
         super().__init__()
@@ -101,12 +101,12 @@ class OfSize(nn.Module):
 
 
 @needs_goldens
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit")  # of the conversion
 def test_probabilities_agree_on_openvino(filled, goldens, formulas) -> None:
     import openvino as ov
 
     name, segmenter, picture = filled
-    graph = ov.convert_model(OfSize(segmenter).eval(), example_input=picture)
+    with torch.no_grad():
+        graph = ov.convert_model(torch.export.export(OfSize(segmenter).eval(), (picture,)))
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     probabilities = np.asarray(next(iter(compiled(picture.numpy()).values())))
     assert_agrees(probabilities, goldens["segmenters"][name], formulas)
