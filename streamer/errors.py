@@ -12,12 +12,17 @@
     │   │   └── TruncatedError      a recording that ends before its own index says
     │   ├── AddressInUse            a bus address that another program holds
     │   ├── AddressRefused          a bus address that cannot or must not be bound
-    │   └── OutputError             a file that cannot be written
+    │   ├── OutputError             a file that cannot be written
+    │   ├── ManifestError           tools: a list of pictures, or what it names, that cannot be used
+    │   ├── DownloadError           tools: a file that cannot be had from its address
+    │   │   └── GoneError           tools: its server no longer has it
+    │   └── ArchiveError            tools: an archive that is damaged or must not be unpacked
     ├── MessageError                bytes from the bus that are no message of protocol version 1
     ├── ChannelClosed               the other end of a channel is gone
     └── StuckError                  a thread hangs in a library call; only a hard exit ends it
 
-Third-party exceptions are wrapped where they arise; no caller needs to know the library below.
+Those of tools stand in the files that raise them, since arrows of import go one way. Third-party exceptions are wrapped
+where they arise; no caller needs to know the library below.
 """
 
 from __future__ import annotations
