@@ -10,6 +10,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Policy = Literal["auto", "latest", "every"]
+HeatMap = Literal["off", "gate", "activation"]
 
 
 class Section(BaseModel):
@@ -30,14 +31,28 @@ class PluginChoice(Section):
         return {"kind": value} if isinstance(value, str) else value
 
 
+class SemanticsSettings(Section):
+    """How a scene network of the reference gets its semantics from a segmenter, live or on the fly."""
+
+    label_base: Literal[0, 1] = Field(0, description="value of a label: ADE20K id - 1 (0) or the id itself (1)")
+    eight_bit: bool = Field(True, description="scores rounded to 1/255, as files hold them; false keeps all digits")
+    short_sides: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="pixels; the segmenter's scales, averaged; default: the segmenter's own, one"
+    )
+    working_side: int | None = Field(
+        None, ge=32, description="pixels; frames with a larger short side are scaled down to it first; default: never"
+    )
+
+
 class ModelSettings(Section):
     """Which networks run, and on what. A plain string is the model's name."""
 
-    name: str = Field("scene18", description="a packaged model, or the folder of one")
+    name: str = Field("scene18", description="a packaged or an imported model, or the folder of one")
     backend: str = Field("auto", description="auto, or a backend plug-in: openvino, torch")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or a device name of OpenVINO")
-    segmenter: str | None = Field(None, description="another segmenter than the model's own")
+    segmenter: str | None = Field(None, description="who segments for a scene network: scene18, upernet_r50...")
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
+    semantics: SemanticsSettings = SemanticsSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -88,9 +103,17 @@ class OverlaySettings(Section):
 
     tint: Share = Field(0.35, description="strength of the class map's colours over the picture; 0 is off")
     legend: bool = Field(True, description="name the largest classes of the tint")
-    heat_map: bool = Field(False, description="show where the semantic gate is open instead of the tint")
+    heat_map: HeatMap = Field(
+        "off",
+        description="instead of the tint: gate, where the semantic gate is open; activation, what speaks for the scene",
+    )
     runner_ups: int = Field(3, ge=0, le=5, description="scenes listed under the stable one")
     jpeg_quality: int = Field(80, ge=1, le=100)
+
+    @field_validator("heat_map", mode="before")
+    @classmethod
+    def _switch(cls, value: Any) -> Any:
+        return ("off", "gate")[value] if isinstance(value, bool) else value
 
 
 class Settings(Section):

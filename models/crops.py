@@ -101,4 +101,4 @@ class CropPreprocess(BaseModel):
 def _resized(pixels: Picture, size: tuple[int, int], method: Image.Resampling) -> Picture:
     if pixels.shape[:2] == size:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), method), np.uint8)
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), method), pixels.dtype)

@@ -1,42 +1,51 @@
-"""`Recognizer`: picture → tensor → networks → calibrated prediction."""
+"""`Recognizer`: from a picture to a calibrated prediction. `load_recognizer` makes the one that a model needs."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from config.errors import UnknownPluginError
 from config.plugins import Registry
+from config.schema import SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Backend
 from models.errors import ModelError
 from models.package import ModelPackage, find_package
 from models.prediction import FloatArray, Prediction
 
+if TYPE_CHECKING:
+    from models.explain import Explanation
+
+__all__ = ["JointRecognizer", "Recognizer", "load_recognizer", "softmax"]
+
 Picture = NDArray[np.uint8]
 
 _NVIDIA_DEVICE = Path("/dev/nvidia0")
 
 
-class Recognizer:
+class Recognizer(ABC):
     """Names the scenes of pictures. Belongs to one thread at a time.
 
     Attributes:
         package: the model's folder: labels, preprocessing, calibration, identity.
-        backend: what runs its networks.
+        engine: the library that runs its networks, as `--backend` names it.
+        device: what they run on.
     """
 
-    def __init__(self, package: ModelPackage, backend: Backend) -> None:
-        self.package = package
-        self.backend = backend
+    package: ModelPackage
+    engine: str
+    device: str
 
     @property
+    @abstractmethod
     def segmenter(self) -> str | None:
         """What segments the pictures; None where nothing does."""
-        spec = self.package.manifest.segmenter
-        return None if spec is None else spec.kind
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -51,8 +60,40 @@ class Recognizer:
         """
         return self.predict_batch([picture])[0]
 
+    @abstractmethod
     def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """The scenes of several pictures, whatever their sizes."""
+
+    @abstractmethod
+    def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
+        """What speaks for a scene in a picture; see `models.explain`. It runs on torch, whatever runs the predictions.
+
+        Args:
+            picture: H×W×3 uint8 RGB.
+            scene: one of `labels`; default: the most probable one.
+
+        Raises:
+            UnknownLabelError: there is no such scene.
+            ValueError: the picture is no such array.
+        """
+
+
+class JointRecognizer(Recognizer):
+    """A joint model, which segments and classifies in one network."""
+
+    def __init__(self, package: ModelPackage, backend: Backend) -> None:
+        self.package = package
+        self.backend = backend
+        self.engine, self.device = backend.name, backend.device
+
+    @property
+    def segmenter(self) -> str | None:
+        """See `Recognizer.segmenter`."""
+        spec = self.package.manifest.segmenter
+        return None if spec is None else spec.kind
+
+    def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
+        """See `Recognizer.predict_batch`."""
         manifest = self.package.manifest
         output = self.backend.infer(np.stack([self.package.preprocess(picture) for picture in pictures]))
         probabilities = softmax(output.logits / manifest.calibration.temperature)
@@ -63,9 +104,16 @@ class Recognizer:
                 class_map=output.class_map[i],
                 class_scores=output.class_scores[i],
                 gate=output.gate[i],
+                activation=None if output.activation is None else output.activation[i],
             )
             for i in range(len(pictures))
         ]
+
+    def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
+        """See `Recognizer.explain`."""
+        from models.explain import explain_joint
+
+        return explain_joint(self.package, picture, scene)
 
 
 def load_recognizer(
@@ -75,25 +123,38 @@ def load_recognizer(
     device: str = "auto",
     threads: int | None = None,
     segmenter: str | None = None,
+    semantics: SemanticsSettings = SemanticsSettings(),  # noqa: B008 - immutable
 ) -> Recognizer:
     """Load a model and make it ready to run.
 
     Args:
-        name: a packaged model ("scene18"), or the folder of one.
+        name: a packaged model ("scene18"), a pulled or imported one, or the folder of one.
         backend: `openvino`, `torch`, or `auto`: torch where there is a CUDA device to use, else openvino.
         device: `auto`, `cpu`, `cuda`, `cuda:N`, or a device of OpenVINO.
         threads: CPU threads of the networks; None leaves it to the backend.
-        segmenter: a segmenter to use instead of the model's own.
+        segmenter: who segments the pictures for a scene network of the reference: a model with a segmenter. A joint
+            model has its own.
+        semantics: how what the segmenter says is encoded for a scene network.
 
     Raises:
-        ModelError: no such model, or it is damaged, or the device does not exist.
+        ModelError: no such model, or it is damaged, or lacks a segmenter, or the device does not exist.
         UnknownPluginError: no such backend or segmenter.
     """
     package = find_package(name)
-    _check_segmenter(package, segmenter)
     if backend == "auto":
         backend = "torch" if _on_cuda(device) else "openvino"
-    return Recognizer(package, BACKENDS.build(backend, {"device": device, "threads": threads}, package=package))
+    if package.manifest.kind == "segmenter":
+        raise ModelError(
+            f"model {name!r} is a segmenter and names no scenes; give a scene network as model.name and this one as "
+            "model.segmenter"
+        )
+    if package.manifest.kind == "scene":
+        from models.staged import load_staged
+
+        return load_staged(name, segmenter, semantics, engine=backend, device=device, threads=threads)
+    _check_joint(package, segmenter, semantics)
+    built: Backend = BACKENDS.build(backend, {"device": device, "threads": threads}, package=package)
+    return JointRecognizer(package, built)
 
 
 def _on_cuda(device: str) -> bool:
@@ -112,11 +173,28 @@ def softmax(logits: FloatArray) -> FloatArray:
     return normal
 
 
-def _check_segmenter(package: ModelPackage, wanted: str | None) -> None:
-    own = package.manifest.segmenter and package.manifest.segmenter.kind
-    if wanted is None or wanted == own:
-        return
-    Registry("segmenter", "models.segmenters").check(wanted)
-    raise ModelError(
-        f"model {package.manifest.name!r} shares an encoder with its segmenter {own!r} and cannot take {wanted!r}"
-    )
+def _check_joint(package: ModelPackage, segmenter: str | None, semantics: SemanticsSettings) -> None:
+    """Refuse settings that mean nothing to a joint model."""
+    name, own = package.manifest.name, package.manifest.segmenter and package.manifest.segmenter.kind
+    if segmenter not in (None, own, name):
+        _check_exists(segmenter)
+        raise ModelError(f"model {name!r} shares an encoder with its segmenter {own!r} and cannot take {segmenter!r}")
+    if semantics != SemanticsSettings():
+        raise ModelError(
+            f"model {name!r} takes what its own segmenter says as it is; model.semantics is for scene networks that "
+            "take another model's semantics"
+        )
+
+
+def _check_exists(segmenter: str) -> None:
+    """Raise UnknownPluginError unless there is such a segmenter: a plug-in, or a model that has one."""
+    try:
+        Registry("segmenter", "models.segmenters").check(segmenter.partition(":")[0])
+    except UnknownPluginError:
+        try:
+            find_package(segmenter)
+        except ModelError:
+            pass
+        else:
+            return
+        raise

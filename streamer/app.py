@@ -293,9 +293,14 @@ def open_stream(
 def recognizer_for(model: ModelSettings) -> Recognizer:
     """Load the model that the settings ask for."""
     recognizer = load_recognizer(
-        model.name, backend=model.backend, device=model.device, threads=model.threads, segmenter=model.segmenter
+        model.name,
+        backend=model.backend,
+        device=model.device,
+        threads=model.threads,
+        segmenter=model.segmenter,
+        semantics=model.semantics,
     )
-    _log.info("model %s on %s, %s", model.name, recognizer.backend.name, recognizer.backend.device)
+    _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
     return recognizer
 
 

@@ -14,7 +14,7 @@ from streamer.frame import Picture
 from streamer.paint import Box, Colour, bar, frosted, paint, rounded
 from streamer.state import SceneState
 from streamer.text import BASELINE, Mask, Typesetter
-from streamer.tint import heat, heat_colours, tint
+from streamer.tint import SPAN_OF_ACTIVATION, heat, heat_colours, tint
 
 GLASS: Colour = (14, 17, 23)
 INK: Colour = (246, 248, 250)
@@ -101,8 +101,12 @@ class Overlay:
         return canvas
 
     def _backdrop(self, image: Picture, prediction: Prediction) -> Picture:
-        if self._settings.heat_map:
-            return image.copy() if prediction.gate is None else heat(image, prediction.gate)
+        if self._settings.heat_map == "gate" and prediction.gate is not None:
+            return heat(image, prediction.gate, prediction.view)
+        if self._settings.heat_map == "activation" and prediction.activation is not None:
+            return heat(image, prediction.activation, prediction.view, SPAN_OF_ACTIVATION)
+        if self._settings.heat_map != "off":
+            return image.copy()
         if self._settings.tint > 0 and prediction.class_map is not None:
             return tint(image, prediction.class_map, self._palette, self._settings.tint)
         return image.copy()
@@ -201,9 +205,9 @@ class Overlay:
 
     def _chips(self, layout: Layout, prediction: Prediction, room: int, gap: int) -> list[Chip]:
         """What the legend says, at most `room` pixels wide."""
-        if self._settings.heat_map:
-            chips = [self._heat_chip(layout, prediction.gate is not None)]
-            return chips if _chip_width(chips[0]) <= room else []
+        if self._settings.heat_map != "off":
+            chip = self._heat_chip(layout, prediction, room)
+            return [] if chip is None else [chip]
         if self._settings.tint == 0:
             return []
         known = min(len(self._class_names), len(self._palette) - 1)
@@ -216,9 +220,24 @@ class Overlay:
             largest.pop()
         return []
 
-    def _heat_chip(self, layout: Layout, has_gate: bool) -> Chip:
+    def _heat_chip(self, layout: Layout, prediction: Prediction, room: int) -> Chip | None:
+        """What the heat means, in as many words as there is room for; None if there is room for none."""
         ramp = np.tile(np.linspace(0, 255, 5 * layout.body, dtype=np.uint8), (_swatch_side(layout), 1))
-        return heat_colours(ramp), self._type.line("gate: closed to open" if has_gate else "no gate here", layout.body)
+        for words in self._heat_words(prediction):
+            chip = heat_colours(ramp), self._type.line(words, layout.body)
+            if _chip_width(chip) <= room:
+                return chip
+        return None
+
+    def _heat_words(self, prediction: Prediction) -> tuple[str, ...]:
+        """What the heat means, in many words and in few."""
+        if self._settings.heat_map == "gate":
+            return ("gate: closed to open", "gate") if prediction.gate is not None else ("no gate here",)
+        if prediction.activation is None:
+            return ("no activation map here", "no map here")
+        # Of this frame alone, and so not always of the scene in the panel.
+        scene = scene_title(prediction.scene)
+        return (f"speaks for {scene}: least to most", f"for {scene}", "activation")
 
     def _class_chip(self, layout: Layout, class_id: int, share: float) -> Chip:
         side = _swatch_side(layout)

@@ -27,7 +27,7 @@ class Drops:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which model spoke: its name, SHA-256 of its weights, SHA-256 of its label list, its segmenter's kind."""
+    """Which model spoke: its name, SHA-256 of its weights, SHA-256 of its label list, the segmenter's name."""
 
     name: str
     sha256: str

@@ -1,4 +1,4 @@
-"""What the networks look at, laid over the whole picture: colours of the class map, heat of the semantic gate."""
+"""What the networks look at, laid over the picture: colours of the class map, heat of the gate or of an activation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prediction import FloatArray
+from models.prediction import WHOLE, FloatArray, View
 from streamer.frame import Picture
 
 # Size to which a class map grows with smooth outlines before its colours are stretched over the picture, in pixels of
@@ -15,8 +15,9 @@ _OUTLINE_SIZE = 224
 # A picture has hardly more classes that cover anything; the smallest ones dissolve into their neighbours.
 _MOST_REGIONS = 12
 _HEAT_STRENGTH = 0.55
-# Contrast of a gate is stretched at most that many times: a gate open everywhere alike must not show as noise.
-_SMALLEST_SPAN = 0.2
+_UNSEEN = 0.45  # brightness that is left of what lies outside the view
+SPAN_OF_GATE = 0.2
+SPAN_OF_ACTIVATION = 1.0  # of a logit
 
 
 def tint(image: Picture, class_map: NDArray[np.uint8], palette: NDArray[np.uint8], strength: float) -> Picture:
@@ -74,13 +75,33 @@ def smooth_regions(class_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return regions
 
 
-def heat(image: Picture, gate: FloatArray) -> Picture:
-    """A copy of the picture, bright where the semantic gate (h', w') in 0..1 is open and dark where it is closed."""
-    size = (image.shape[1], image.shape[0])
-    small = cv2.resize(_stretch(gate), (_OUTLINE_SIZE, _OUTLINE_SIZE), interpolation=cv2.INTER_CUBIC)
-    colours = cv2.resize(heat_colours(np.asarray(small, dtype=np.uint8)), size, interpolation=cv2.INTER_LINEAR)
-    cv2.addWeighted(image, 1 - _HEAT_STRENGTH, colours, _HEAT_STRENGTH, 0, dst=colours)
-    return np.asarray(colours, dtype=np.uint8)
+def heat(image: Picture, values: FloatArray, view: View = WHOLE, smallest_span: float = SPAN_OF_GATE) -> Picture:
+    """A copy of the picture, bright where values are largest and dark where they are smallest.
+
+    Args:
+        image: H×W×3 uint8 RGB; left as it is.
+        values: (h', w'), of a gate or an activation map.
+        view: the part of the picture that they cover; the rest is dimmed, for no network has looked at it.
+        smallest_span: contrast is stretched until the extremes of the values are that far apart at least: a map that
+            is everywhere alike must not show as noise.
+    """
+    rows, columns = _share(view.top, view.bottom, image.shape[0]), _share(view.left, view.right, image.shape[1])
+    seen = image[rows, columns]
+    small = cv2.resize(_stretch(values, smallest_span), (_OUTLINE_SIZE, _OUTLINE_SIZE), interpolation=cv2.INTER_CUBIC)
+    of_values = heat_colours(np.asarray(small, dtype=np.uint8))
+    colours = cv2.resize(of_values, (seen.shape[1], seen.shape[0]), interpolation=cv2.INTER_LINEAR)
+    cv2.addWeighted(seen, 1 - _HEAT_STRENGTH, colours, _HEAT_STRENGTH, 0, dst=colours)
+    if view == WHOLE:
+        return np.asarray(colours, dtype=np.uint8)
+    result = np.asarray(cv2.convertScaleAbs(image, alpha=_UNSEEN), dtype=np.uint8)
+    result[rows, columns] = colours
+    return result
+
+
+def _share(begin: float, end: float, length: int) -> slice:
+    """The pixels of a side that lie between two shares of it, one at least."""
+    first = min(max(round(begin * length), 0), length - 1)
+    return slice(first, max(round(end * length), first + 1))
 
 
 def heat_colours(values: NDArray[np.uint8]) -> Picture:
@@ -88,10 +109,10 @@ def heat_colours(values: NDArray[np.uint8]) -> Picture:
     return np.asarray(cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _stretch(gate: FloatArray) -> NDArray[np.uint8]:
-    """The gate between its own extremes as 0..255; a nearly flat gate stays nearly flat."""
-    finite = np.nan_to_num(np.asarray(gate, dtype=np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+def _stretch(values: FloatArray, smallest_span: float) -> NDArray[np.uint8]:
+    """Values between their own extremes as 0..255; nearly flat ones stay nearly flat."""
+    finite = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=1.0, neginf=0.0)
     low, high = float(finite.min()), float(finite.max())
-    missing = max(0.0, _SMALLEST_SPAN - (high - low))
-    low, span = low - missing / 2, max(high - low, _SMALLEST_SPAN)
+    missing = max(0.0, smallest_span - (high - low))
+    low, span = low - missing / 2, max(high - low, smallest_span)
     return np.asarray(np.clip((finite - low) / span, 0, 1) * 255, dtype=np.uint8)

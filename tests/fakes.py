@@ -9,7 +9,7 @@ import numpy as np
 
 from models.backends.base import Backend, NetworkOutput
 from models.package import find_package
-from models.recognizer import Recognizer
+from models.recognizer import JointRecognizer, Recognizer
 
 SCENES = len(find_package("scene18").labels)
 
@@ -37,7 +37,7 @@ class FakeBackend(Backend):
 
 def fake_recognizer(before: Callable[[int], None] = lambda number: None) -> Recognizer:
     """The packaged model's labels and preprocessing on a `FakeBackend`."""
-    return Recognizer(find_package("scene18"), FakeBackend(before))
+    return JointRecognizer(find_package("scene18"), FakeBackend(before))
 
 
 def breaks_at(number: int, seconds: float = 0.0) -> Callable[[int], None]:

@@ -1,7 +1,9 @@
 """What every backend is: a loaded network that turns normalised pictures into raw outputs.
 
 A backend's file offers `build(params, package=...)`, which makes a `Backend` of a joint model, and
-`compile_module(params, module, example_inputs)`, which makes a `CompiledModule` of any torch module.
+`compile_module(params, module, example_inputs)`, which makes a `CompiledModule` of any torch module. `TRACES` says
+whether that goes by way of a traced graph. Such a graph loses whatever is no plain tensor operation, without a word:
+the semantic stem's look-up must not be in it.
 """
 
 from __future__ import annotations

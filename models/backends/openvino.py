@@ -21,6 +21,8 @@ from models.prediction import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+TRACES = True
+
 _KEPT_SHAPES = 4  # compiled graphs of one module, for inputs of different shapes
 
 

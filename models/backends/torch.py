@@ -15,6 +15,8 @@ from models.package import ModelPackage
 from models.prediction import FloatArray
 from models.scene_network import build_scene_network
 
+TRACES = False
+
 
 class Params(BackendParams):
     """Parameters of `torch`. `threads` is PyTorch's, which holds for the whole process."""

@@ -115,8 +115,8 @@ class SemanticGate(nn.Module):
         Returns:
             (B, h, w) float32; its mean over the places is the scene's logit without `fc`'s bias.
         """
-        of_rgb, of_semantics = self.fc.weight[scenes].split([output.gated.shape[1], output.semantics.shape[1]], dim=1)
-        return weighted_sum(output.gated, of_rgb) + weighted_sum(output.semantics, of_semantics)
+        weights, width = self.fc.weight[scenes], output.gated.shape[1]
+        return weighted_sum(output.gated, weights[:, :width]) + weighted_sum(output.semantics, weights[:, width:])
 
 
 def build(params: Params, *, feature_channels: int, semantic_classes: int, scene_classes: int) -> SemanticGate:

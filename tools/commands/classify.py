@@ -11,6 +11,8 @@ from tools.commands import _options as options
 
 if TYPE_CHECKING:
     from models.prediction import Prediction
+    from models.recognizer import Recognizer
+    from streamer.frame import Picture
 
 
 def classify(
@@ -19,9 +21,22 @@ def classify(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which semantic classes carried the decision, and by how much.")
+    ] = False,
+    explain_dir: Annotated[
+        Path | None,
+        typer.Option("--explain-dir", metavar="DIR", help="With --explain: heat maps over the pictures, as PNG."),
+    ] = None,
+    explain_scene: Annotated[
+        str | None,
+        typer.Option("--explain-scene", metavar="SCENE", help="With --explain: this scene instead of the likeliest."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Name the scenes of single pictures: top-5 and what the segmentation saw."""
+    if not explain and (explain_dir is not None or explain_scene is not None):
+        raise typer.BadParameter("--explain-dir and --explain-scene need --explain")
     settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
 
     from streamer.app import recognizer_for
@@ -29,20 +44,41 @@ def classify(
     from streamer.sources.images import read_picture
 
     paths = _listed(pictures)
+    if explain_dir is not None:
+        from tools.explanation import check_stems
+
+        check_stems(paths)
     recognizer = recognizer_for(settings.model)
     threshold = recognizer.package.manifest.calibration.unknown_threshold
+    if explain and recognizer.engine != "torch":
+        typer.echo(f"predictions run on {recognizer.engine}, explanations on torch", err=True)
     failures = 0
     for path in paths:
         try:
-            prediction = recognizer.predict(read_picture(path))
+            picture = read_picture(path)
+            prediction = recognizer.predict(picture)
         except SourceError as error:  # the other pictures are still worth naming
             typer.secho(f"scene-streamer: {error}", fg=typer.colors.RED, err=True)
             failures += 1
             continue
         report = _report(str(path), prediction, threshold)
+        if explain:
+            report["explanation"] = _explained(recognizer, picture, path, explain_scene, explain_dir)
         _print_json(report) if as_json else _print_text(report)
     if failures:
         raise typer.Exit(1)
+
+
+def _explained(
+    recognizer: Recognizer, picture: Picture, path: Path, scene: str | None, folder: Path | None
+) -> dict[str, Any]:
+    from tools.explanation import explanation_report, write_heat_maps
+
+    explanation = recognizer.explain(picture, scene)
+    report = explanation_report(explanation)
+    if folder is not None:
+        report["files"] = [str(file) for file in write_heat_maps(explanation, picture, path.stem, folder)]
+    return report
 
 
 def _listed(pictures: list[str]) -> list[Path]:
@@ -64,13 +100,15 @@ def _report(path: str, prediction: Prediction, threshold: float) -> dict[str, An
     from config.labels import load_labels
 
     names = load_labels("ade20k_objects").names
-    return {
+    report = {
         "path": path,
         "top": [[scene, round(p, 6)] for scene, p in prediction.top(5)],
         "unknown": prediction.top(1)[0][1] < threshold,
         "entropy": round(prediction.entropy, 6),
-        "semantic": [[i, names[i - 1], round(share, 4)] for i, share in prediction.class_shares()],
     }
+    if prediction.class_map is not None:
+        report["semantic"] = [[i, names[i - 1], round(share, 4)] for i, share in prediction.class_shares()]
+    return report
 
 
 def _print_json(report: dict[str, Any]) -> None:
@@ -85,5 +123,14 @@ def _print_text(report: dict[str, Any]) -> None:
         typer.echo(f"  {scene:<16} {p:6.1%}  {'█' * round(30 * p)}")
     if report["unknown"]:
         typer.echo("  (none of the scenes is probable enough: unknown)")
-    seen = ", ".join(f"{name} {share:.0%}" for _, name, share in report["semantic"][:8])
-    typer.echo(f"  sees: {seen or 'none of the classes it knows'}\n")
+    if "semantic" in report:
+        seen = ", ".join(f"{name} {share:.0%}" for _, name, share in report["semantic"][:8])
+        typer.echo(f"  sees: {seen or 'none of the classes it knows'}")
+    if "explanation" in report:
+        from tools.explanation import explanation_lines
+
+        for line in explanation_lines(report["explanation"]):
+            typer.echo(line)
+        for file in report["explanation"].get("files", []):
+            typer.echo(f"  {file}")
+    typer.echo()
