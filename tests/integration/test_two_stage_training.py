@@ -11,7 +11,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from paper_data import SCENES, MiniDataset, write_dataset, write_semantics
@@ -272,7 +271,6 @@ class TestMisuse:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared pictures are not here")
 class TestRealPictures:
-    COUNT = 32
     SHOWN = ("forest", "kitchen", "coast", "bedroom")
 
     @pytest.fixture
@@ -302,20 +300,8 @@ class TestRealPictures:
 
     def test_tiny_run_overfits_32_pictures(self, data: Path, tmp_path: Path):
         still = {"mirror": 0, "blur": 0, "contrast": (1, 1), "noise": 0, "brightness": (1, 1), "drop": (0, 0)}
-        optimiser = {"kind": "adamw", "lr": 1e-3, "weight_decay": 0.0}
-        stage = {"batch": 16, "optimiser": optimiser}
-        recipe = tiny_recipe(
-            data={"manifest": str(data)},
-            augmentation=still,
-            stages={
-                "rgb": {"epochs": 1, **stage},
-                "semantic": {"epochs": 12, **stage},
-                "both": {"epochs": 12, **stage},
-            },
-        )
-        run_training(recipe, SHARED, tmp_path / "run", semantics=tmp_path, device="cpu", workers=0)
-        figures = {name: lines_of(tmp_path / "run" / name) for name in ("semantic", "both")}
-        assert max(line["top1"] for line in figures["both"]) == 100
-        best = torch.load(tmp_path / "run" / "both" / "best.pth.tar", weights_only=True)
-        assert best["best_prec1"] == 100
-        assert np.isfinite(find_package(str(tmp_path / "run" / "model")).manifest.calibration.temperature)
+        optimiser = {"kind": "adamw", "lr": 1e-3, "weight_decay": 0, "schedule": "cosine"}
+        stages = stages_with(epochs=9, batch=8, optimiser=optimiser)
+        recipe = tiny_recipe(data={"manifest": str(data)}, augmentation=still, stages=stages)
+        run_training(recipe, SHARED, tmp_path / "run", stage="semantic", semantics=tmp_path, device="cpu", workers=0)
+        assert torch.load(tmp_path / "run/semantic/best.pth.tar", weights_only=True)["best_prec1"] == 100
