@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 __all__ = ["ClassLogits", "MaskWindow", "QueryMasks", "ScoreMap", "probability_strips", "resized_rows"]
 
-_STRIP_NUMBERS = 4_000_000  # in a strip: 16 MB, a few times that while it is made
+_STRIP_NUMBERS = 1_000_000  # in a strip: 4 MB, a few times that while it is made; larger ones are no faster
 _TINY = 1e-12  # where no query sees anything, every class is as likely
 
 
