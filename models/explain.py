@@ -192,7 +192,7 @@ def _without_labels(
     """The scene's probability without each label that has a score; the picture's features serve all of them."""
     labels = torch.unique(whole.labels[whole.scores > 0])
     without: list[float] = []
-    for some in labels.split(_AT_ONCE):
+    for some in labels.split(_AT_ONCE) if len(labels) else ():
         without += _probabilities(package, _join_without(parts, whole, rgb, some).logits, index)
     return dict(zip(labels.tolist(), without, strict=True))
 

@@ -39,13 +39,16 @@ def make_state(
     cut: bool = False,
     class_map: np.ndarray | None = None,
     gate: np.ndarray | None = None,
+    activation: np.ndarray | None = None,
 ) -> SceneState:
     """A state whose stable scene is `scene` with probability `p`; the frame alone says `raw`."""
     index = LABELS.index(scene)
     return SceneState(
         frame=Frame(gradient(64, 48) if image is None else image, pts, time_base, seq, "clip", epoch, 0, "file"),
         seq=seq,
-        prediction=Prediction(_peak(LABELS.index(raw or scene), p), LABELS, class_map=class_map, gate=gate),
+        prediction=Prediction(
+            _peak(LABELS.index(raw or scene), p), LABELS, class_map=class_map, gate=gate, activation=activation
+        ),
         belief=Belief(_peak(index, p), index, p, 0, dwell_s, False, held, unknown),
         drops=Drops(),
         cut=cut,

@@ -12,6 +12,7 @@ from config.labels import load_labels
 from models.explain import Explanation
 from models.prediction import FloatArray
 from streamer.errors import OutputError, UserError
+from streamer.files import write_bytes
 from streamer.frame import Picture
 from streamer.tint import SPAN_OF_ACTIVATION, SPAN_OF_GATE, heat
 
@@ -83,22 +84,15 @@ def write_heat_maps(explanation: Explanation, picture: Picture, stem: str, folde
     paths = []
     for name, (values, span) in maps.items():
         drawn = heat(picture, values, explanation.view, span)
-        paths.append(_write_png(drawn, folder / f"{stem}.{name}.png"))
+        paths.append(_png(drawn, folder / f"{stem}.{name}.png"))
     return paths
 
 
-def _write_png(picture: Picture, path: Path) -> Path:
-    part = path.with_name(f".{path.name}.part")
+def _png(picture: Picture, path: Path) -> Path:
     good, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not good:
-        raise OutputError(f"{path}: the picture cannot be written as PNG")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(bytes(data))
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: the picture cannot be written as PNG")
+    write_bytes(path, bytes(data))
     return path
 
 

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from reference_models import ColourSegmenter, blobs, made, write_package
+from torch import nn
 
 from config.errors import UnknownPluginError
+from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.backends import BACKENDS
 from models.errors import ModelError
+from models.package import ModelPackage
+from models.scene_parts import scene_parts
+from models.staged import LiveNetwork, StagedRecognizer
 from streamer.sources.images import read_picture
 
 PICTURES = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -48,12 +55,16 @@ def test_a_prediction_is_whole(recognizer):
         assert prediction.class_map.max() <= 150
         assert 0 <= prediction.class_scores.min() <= prediction.class_scores.max() <= 1.0001
         assert 0 <= prediction.gate.min() <= prediction.gate.max() <= 1.0001
+        assert prediction.activation.shape == prediction.gate.shape
+        assert prediction.activation.dtype == np.float32
 
 
 def agree(one, other, picture) -> None:
     here, there = one.predict(picture), other.predict(picture)
     np.testing.assert_allclose(here.probabilities, there.probabilities, atol=1e-2)
     assert (here.class_map == there.class_map).mean() > 0.98
+    if here.scene == there.scene:
+        np.testing.assert_allclose(here.activation, there.activation, atol=0.05)
 
 
 def test_backends_agree_on_made_pictures(recognizer, reference):
@@ -111,3 +122,83 @@ def test_auto_asks_torch_where_there_is_an_nvidia_driver(monkeypatch):
     monkeypatch.setattr("models.recognizer._NVIDIA_DEVICE", Path(__file__))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert load_recognizer().backend.name == "openvino"
+
+
+# ------------------------------------------------------------------ any torch module
+
+
+class Two(nn.Module):
+    """Two outputs of two inputs of unlike types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, flags: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        y = self.conv(x) * flags[:, None].float()
+        return y, y.mean((2, 3))
+
+
+@pytest.fixture(scope="module", params=BACKENDS.names())
+def engine(request):
+    return request.param
+
+
+def compiled(engine, module, examples, **params):
+    return BACKENDS.load(engine).compile_module(
+        BACKENDS.params(engine, {"device": "cpu"} | params), module, examples
+    )  # fmt: skip
+
+
+def test_a_compiled_module_takes_any_shape_and_gives_copies(engine):
+    torch.manual_seed(0)
+    module, rng = Two(), np.random.default_rng(0)
+    run = compiled(engine, module, (torch.zeros(1, 3, 8, 6), torch.zeros(1, 8, 6, dtype=torch.uint8)))
+    kept = []
+    for size in [(8, 6), (5, 9), (8, 6), (4, 4), (3, 3), (2, 2), (7, 7), (8, 6)]:
+        x, flags = rng.random((1, 3, *size), dtype=np.float32), rng.integers(0, 2, (1, *size)).astype(np.uint8)
+        with torch.inference_mode():
+            wanted = module(torch.from_numpy(x), torch.from_numpy(flags))
+        found = run(x, flags)
+        kept.append((found, [part.numpy() for part in wanted]))
+    for found, wanted in kept:
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_module_with_one_output_gives_one(engine):
+    (found,) = compiled(engine, nn.ReLU(), (torch.zeros(1, 2),))(np.array([[-1, 2]], np.float32))
+    np.testing.assert_array_equal(found, [[0, 2]])
+
+
+def test_a_module_on_no_device(engine):
+    with pytest.raises(ModelError, match="NPU9"):
+        compiled(engine, nn.ReLU(), (torch.zeros(1, 2),), device="NPU9")
+
+
+@pytest.fixture(scope="module", params=["two", "rgb", "semantic"])
+def staged(request, tmp_path_factory):
+    """Makes the live recognizer of one of the reference's networks, with a segmenter that costs nothing."""
+    network = made(request.param)
+    package = ModelPackage(write_package(tmp_path_factory.mktemp("models") / request.param, request.param, network))
+
+    def make(engine):
+        parts = scene_parts(network)
+        live = LiveNetwork(parts, engine, "cpu", None)
+        return StagedRecognizer(package, parts, ColourSegmenter(), SemanticsSettings(), live, engine)
+
+    return make
+
+
+def test_backends_agree_on_the_reference_s_networks(staged, engine):
+    one, other = staged(engine), staged("torch")
+    assert one.engine == engine
+    for seed in range(2):
+        here, there = one.predict(blobs(seed=seed)), other.predict(blobs(seed=seed))
+        np.testing.assert_allclose(here.probabilities, there.probabilities, atol=1e-4)
+        np.testing.assert_array_equal(here.class_map, there.class_map)
+        for name in ("gate", "activation"):
+            mine, theirs = getattr(here, name), getattr(there, name)
+            assert (mine is None) == (theirs is None)
+            if mine is not None:
+                np.testing.assert_allclose(mine, theirs, atol=1e-3 * max(1.0, np.abs(theirs).max()))

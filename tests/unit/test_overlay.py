@@ -12,6 +12,7 @@ from scene_states import gradient, make_state
 
 from config.labels.palette import ade20k_palette
 from config.schema import OverlaySettings
+from models.prediction import View
 from streamer.overlay import HELD, STEADY, Layout, Overlay, duration, scene_title
 from streamer.paint import Box, bar, frosted, paint, rounded
 from streamer.text import Typesetter
@@ -34,13 +35,14 @@ def test_every_size(width, height):
     assert not np.shares_memory(drawn, image)
 
 
-OPTIONS = list(itertools.product((0.0, 0.35, 1.0), (True, False), (True, False), (0, 5), (True, False)))
+HEAT_MAPS = ("off", "gate", "activation")
+OPTIONS = list(itertools.product((0.0, 0.35, 1.0), (True, False), HEAT_MAPS, (0, 5), (True, False)))
 
 
 @pytest.mark.parametrize(("strength", "legend", "heat_map", "runner_ups", "semantic"), OPTIONS)
 def test_every_option(strength, legend, heat_map, runner_ups, semantic):
     options = OverlaySettings(tint=strength, legend=legend, heat_map=heat_map, runner_ups=runner_ups)
-    maps = {"class_map": CLASS_MAP, "gate": GATE} if semantic else {}
+    maps = {"class_map": CLASS_MAP, "gate": GATE, "activation": 30 * GATE - 10} if semantic else {}
     image = gradient(426, 240)
     image.flags.writeable = False
     drawn = Overlay(options).draw(make_state(image, raw="street", **maps))
@@ -134,6 +136,41 @@ def test_enlarging_a_class_map_invents_no_class(width, height, seed):
 def test_flat_gate_gives_flat_heat(value):
     image = np.full((90, 160, 3), 100, np.uint8)
     assert np.ptp(heat(image, np.full((7, 7), value, np.float32)), axis=(0, 1)).max() == 0
+
+
+def test_a_flat_activation_is_no_noise():
+    image = np.full((90, 160, 3), 100, np.uint8)
+    noise = np.random.default_rng(0).uniform(0, 0.01, (8, 8)).astype(np.float32)
+    assert np.ptp(heat(image, noise, smallest_span=1.0), axis=(0, 1)).max() <= 3
+
+
+@pytest.mark.parametrize(("written", "meant"), [(True, "gate"), (False, "off"), ("activation", "activation")])
+def test_a_heat_map_may_be_switched_on_and_off(written, meant):
+    assert OverlaySettings(heat_map=written).heat_map == meant
+
+
+def test_each_heat_map_shows_its_own_map_and_says_so():
+    image = np.full((270, 480, 3), 100, np.uint8)
+    state = make_state(image, gate=GATE, activation=-GATE, raw="street")
+    gate, activation = (Overlay(OverlaySettings(heat_map=kind)) for kind in ("gate", "activation"))
+    assert gate.draw(state)[-40:, 300:].mean() > activation.draw(state)[-40:, 300:].mean() + 40
+    assert gate._heat_words(state.prediction)[0] == "gate: closed to open"
+    assert activation._heat_words(state.prediction)[0] == "speaks for Street: least to most"
+    bare = make_state(image)
+    assert [overlay._heat_words(bare.prediction)[0] for overlay in (gate, activation)] == [
+        "no gate here",
+        "no activation map here",
+    ]
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 200), (640, 360)])
+@pytest.mark.parametrize("view", [View(0.1, 0.25, 0.9, 0.75), View(0, 0, 0, 0), View(1, 1, 1, 1), View(0, 0.5, 1, 2)])
+def test_heat_of_a_crop_stays_in_it(width, height, view):
+    image = np.full((height, width, 3), 100, np.uint8)
+    drawn = heat(image, GATE, view)
+    assert drawn.shape == image.shape
+    outside = drawn[:, : max(0, int(view.left * width) - 1)]
+    assert outside.size == 0 or (np.ptp(outside) == 0 and outside.max() < 100)
 
 
 def test_heat_is_bright_where_the_gate_is_open():
