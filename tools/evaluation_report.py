@@ -18,19 +18,19 @@ from tools.plots import check_matplotlib, confusion_png, reliability_png
 from tools.reference_evaluation import ReferenceResult
 
 _LIBRARIES = ("scene-streamer", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
-_FIGURES = ("count", "top1", "top2", "top5", "mca", "mca_absent_as_zero", "ece")
+_FIGURES = ("count", "top1", "top2", "top5", "mca", "mca_absent_as_zero", "ece", "classes")
 
 
 def result_of(result: ReferenceResult, split: str | None, command: Sequence[str]) -> dict[str, Any]:
-    """Figures and everything that is needed to have them again, ready for JSON."""
+    """Figures, named as those of any other evaluation, and all that is needed to have them again, ready for JSON."""
     summary = result.evaluation.summary()
     return {
-        "figures": {key: summary[key] for key in _FIGURES},
+        **{key: summary[key] for key in _FIGURES},
         "is_accuracy": result.doubt is None,
         **({"doubt": result.doubt} if result.doubt else {}),
         "split": split,
-        "classes": len(result.evaluation.labels),
-        "classes_present": sum(row["count"] > 0 for row in summary["classes"].values()),
+        "scenes": len(result.evaluation.labels),
+        "scenes_present": sum(row["count"] > 0 for row in summary["classes"].values()),
         **({"sources": summary["sources"]} if summary["sources"] else {}),
         **result.details,
         "command": list(command),
@@ -54,7 +54,7 @@ def write_report(folder: Path, result: ReferenceResult, values: dict[str, Any]) 
     write_bytes(folder / "result.json", json.dumps(values, indent=2, ensure_ascii=False).encode() + b"\n")
     write_bytes(folder / "classes.csv", classes_csv(evaluation).encode())
     write_bytes(folder / "confusion.png", confusion_png(confusion, evaluation.labels))
-    write_bytes(folder / "reliability.png", reliability_png(bins, values["figures"]["ece"]))
+    write_bytes(folder / "reliability.png", reliability_png(bins, values["ece"]))
 
 
 def classes_csv(evaluation: Evaluation) -> str:

@@ -218,11 +218,11 @@ def _print_reference(result: ReferenceResult, values: dict[str, Any]) -> None:
         typer.secho("NOT AN ACCURACY: agreement with the labels of pictures that train and val share", bold=True)
     summary = result.evaluation.summary()
     _print_figures(summary)
-    absent = values["classes"] - values["classes_present"]
+    absent = values["scenes"] - values["scenes_present"]
     typer.echo(
         f"\nMCA of the reference, absent scenes as 0: {summary['mca_absent_as_zero']:.3f}; scenes absent: {absent}"
     )
-    if values["classes"] <= _LISTED:
+    if values["scenes"] <= _LISTED:
         typer.echo("")
         _print_classes(summary)
 
