@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from config.schema import SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Array, CompiledModule
+from models.compiled_segmenter import compile_segmenter
 from models.crops import CropPreprocess
 from models.encoding import LabelBase, SemanticMap, top3
 from models.errors import ModelError
@@ -265,6 +266,8 @@ def load_staged(
         found = load_segmenter(
             segmenter, device=_torch_device(engine, device), threads=threads, short_sides=semantics.short_sides
         )
+        if engine != "torch":
+            compile_segmenter(found, engine, device, threads)
     return StagedRecognizer(package, parts, found, semantics, network, engine)
 
 

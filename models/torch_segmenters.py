@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,8 +40,14 @@ class PictureNetwork(Protocol):
 class TorchSegmenter(PictureSegmenter):
     """A segmenter on torch. Maps are enlarged a strip of rows at a time, so that `encode` needs little memory."""
 
+    _network: Any
+
     def __init__(self, name: str, sha256: str | None, class_ids: tuple[int, ...], device: str) -> None:
         self.name, self.sha256, self.class_ids, self.device = name, sha256, class_ids, device
+
+    def exchange_network(self, change: Callable[[nn.Module], nn.Module]) -> None:
+        """Exchange the network for one that says the same: for one that another library runs."""
+        self._network = change(self._network)
 
     @abstractmethod
     def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:

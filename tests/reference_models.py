@@ -62,23 +62,23 @@ def made(kind: str) -> nn.Module:
 
 def write_package(folder: Path, kind: str, network: nn.Module, **more: Any) -> Path:
     """The folder of a scene model."""
+    spec = NETWORKS[kind][1]
+    classifier = {"kind": spec["kind"], "params": spec["params"] | {"scene_classes": len(SCENES)}}
+    return _write(folder, network, {"classifier": classifier, "crop": {}, "labels": SCENES} | more)
+
+
+def write_segmenter(folder: Path, kind: str, network: nn.Module) -> Path:
+    """The folder of a segmenter."""
+    return _write(folder, network, {"segmenter": {"kind": kind, "params": {}}})
+
+
+def _write(folder: Path, network: nn.Module, parts: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
-    save_file(network.state_dict(), folder / "weights.safetensors")
-    classifier = {"kind": NETWORKS[kind][1]["kind"], "params": NETWORKS[kind][1]["params"] | {"scene_classes": 6}}
-    manifest = {
-        "name": folder.name,
-        "version": 1,
-        "classifier": classifier,
-        "crop": {},
-        "labels": SCENES,
-        "files": {
-            "weights": {
-                "path": "weights.safetensors",
-                "sha256": hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest(),
-            }
-        },
-    }
-    (folder / "model.json").write_text(json.dumps(manifest | more), encoding="utf-8")
+    weights = folder / "weights.safetensors"
+    save_file(network.state_dict(), weights)
+    file = {"path": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    manifest = {"name": folder.name, "version": 1, "files": {"weights": file}} | parts
+    (folder / "model.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
 

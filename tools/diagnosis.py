@@ -66,7 +66,7 @@ def _version(name: str) -> str:
 
 
 def _openvino() -> list[Finding]:
-    import openvino as ov
+    from models.openvino_library import ov
 
     core = ov.Core()
     devices = [f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices]

@@ -164,11 +164,11 @@ def _reference(name: str, location: str, place: tuple[int, int, list[int]]) -> T
 
 def _compare(network: SceneNetwork, graph: Path, pictures: NDArray[np.float32]) -> float:
     """Run torch and OpenVINO on the same pictures; the largest difference in a probability."""
-    import openvino
+    from models.openvino_library import ov
 
     with torch.no_grad():
         wanted = network(torch.from_numpy(pictures)).logits.softmax(1).numpy()
-    compiled = openvino.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = ov.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     logits = torch.from_numpy(compiled({"picture": pictures})[compiled.output("logits")].copy())
     difference = float(np.abs(logits.softmax(1).numpy() - wanted).max())
     if not difference <= _TOLERANCE:

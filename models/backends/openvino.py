@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 
 from models.backends.base import Array, Backend, BackendParams, NetworkOutput
 from models.errors import ModelError
+from models.openvino_library import ov
 from models.package import ModelPackage
 from models.prediction import FloatArray
 

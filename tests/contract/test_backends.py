@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from reference_models import ColourSegmenter, blobs, made, write_package
+from reference_models import ColourSegmenter, blobs, filled, made, write_package, write_segmenter
 from torch import nn
 
 from config.errors import UnknownPluginError
 from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.backends import BACKENDS
+from models.compiled_segmenter import compile_segmenter
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.scene_parts import scene_parts
+from models.segmentation import load_segmenter
+from models.segmenters import build_csail
 from models.staged import LiveNetwork, StagedRecognizer
 from streamer.sources.images import read_picture
 
@@ -202,3 +207,40 @@ def test_backends_agree_on_the_reference_s_networks(staged, engine):
             assert (mine is None) == (theirs is None)
             if mine is not None:
                 np.testing.assert_allclose(mine, theirs, atol=1e-3 * max(1.0, np.abs(theirs).max()))
+
+
+def test_openvino_tells_nobody_about_us():
+    script = (
+        "import sys, torch; from models.backends import BACKENDS; b = BACKENDS.load('openvino'); "
+        "b.compile_module(b.Params(), torch.nn.ReLU(), (torch.zeros(1, 2),)); "
+        "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
+    )
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", script], cwd=root, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def mobile(tmp_path_factory) -> str:
+    """The folder of a small segmenter with weights by formula."""
+    network = filled(build_csail("c1_mobilenetv2"))
+    with torch.no_grad():
+        network.decoder.conv_last.weight.mul_(0.02)  # or the best class of every pixel would be certain
+    return str(write_segmenter(tmp_path_factory.mktemp("segmenters") / "mobile", "c1_mobilenetv2", network))
+
+
+@pytest.mark.parametrize("name", ["scene18", "mobile"])
+def test_a_segmenter_says_the_same_on_every_backend(name, engine, mobile):
+    name = mobile if name == "mobile" else name
+    plain, compiled = load_segmenter(name, device="cpu"), load_segmenter(name, device="cpu")
+    compile_segmenter(compiled, engine, "cpu", None)
+    for shape in [(96, 130), (64, 64)]:
+        one, other = plain.encode(blobs(*shape)), compiled.encode(blobs(*shape))
+        assert (one.labels == other.labels).mean() > 0.995
+        assert np.abs(one.scores.astype(int) - other.scores).max() <= 1
+        assert len(np.unique(one.labels[0])) > 1
+
+
+def test_a_segmenter_of_another_library_stays_as_it_is(engine):
+    segmenter = ColourSegmenter()
+    compile_segmenter(segmenter, engine, "cpu", None)
+    assert segmenter.encode(blobs()).labels.shape == (3, *blobs().shape[:2])

@@ -17,15 +17,15 @@ class FrozenModule:
     """
 
     def __init__(self, module: nn.Module, example: Tensor) -> None:
-        import openvino
+        from models.openvino_library import ov
 
         training = module.training
         module.eval()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing announces its retirement at every call
-            model = openvino.convert_model(module, example_input=example, input=[(-1, *example.shape[1:])])
+            model = ov.convert_model(module, example_input=example, input=[(-1, *example.shape[1:])])
         module.train(training)
-        self._request = openvino.Core().compile_model(model, "CPU").create_infer_request()
+        self._request = ov.Core().compile_model(model, "CPU").create_infer_request()
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run on (B, ...) float32; the results are copies."""
