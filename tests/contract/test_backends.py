@@ -28,6 +28,15 @@ from streamer.sources.images import read_picture
 PICTURES = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """More of them only wait for each other on what is so small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def made_pictures() -> list[np.ndarray]:
     rng = np.random.default_rng(7)
     smooth = np.linspace(0, 255, 300 * 400 * 3).reshape(300, 400, 3).astype(np.uint8)
