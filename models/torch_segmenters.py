@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.encoding import LabelBase, SemanticMap, top3
 from models.errors import ModelError
@@ -16,6 +16,9 @@ from models.prediction import FloatArray
 from models.preprocess import Preprocess
 from models.score_maps import ClassLogits, ScoreMap, probability_strips
 from models.segmentation import Picture, PictureSegmenter
+from models.torch_encoding import top3_on_device
+
+_KEPT = 3  # classes a pixel, of those that there are
 
 
 class PictureNetwork(Protocol):
@@ -65,21 +68,25 @@ class TorchSegmenter(PictureSegmenter):
         whole = np.empty((len(self.class_ids), height, width), np.float32)
         row = 0
         for strip in self._strips(picture, (height, width)):
-            whole[:, row : row + strip.shape[1]] = strip
+            whole[:, row : row + strip.shape[1]] = strip.cpu().numpy()
             row += strip.shape[1]
         return whole
 
     def encode(self, picture: Picture, base: LabelBase = LabelBase.ZERO) -> SemanticMap:
         """See `PictureSegmenter.encode`; the probabilities of the whole picture are never in memory at once."""
-        strips = [top3(strip, self.class_ids, base) for strip in self._strips(picture, picture_size(picture))]
-        labels, scores = zip(*strips, strict=True)
+        parts = [self._encoded(strip, base) for strip in self._strips(picture, picture_size(picture))]
+        labels, scores = zip(*parts, strict=True)
         return SemanticMap(np.concatenate(labels, 1), np.concatenate(scores, 1))
 
-    def _strips(self, picture: Picture, size: tuple[int, int]) -> Iterator[FloatArray]:
+    def _encoded(self, strip: Tensor, base: LabelBase) -> SemanticMap:
+        if sum(class_id > 0 for class_id in self.class_ids) < _KEPT:
+            return top3(strip.cpu().numpy(), self.class_ids, base)
+        return top3_on_device(strip, self.class_ids, base)
+
+    def _strips(self, picture: Picture, size: tuple[int, int]) -> Iterator[Tensor]:
         picture_size(picture)
         with torch.inference_mode():
-            for strip in probability_strips(self.score_maps(picture), size):
-                yield strip.cpu().numpy()
+            yield from probability_strips(self.score_maps(picture), size)
 
 
 class SquashedSegmenter(TorchSegmenter):

@@ -16,13 +16,14 @@ from reference_models import NETWORKS, SCENES, ColourSegmenter, blobs, made, wri
 from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.crops import CropPreprocess
-from models.encoding import LabelBase, SemanticMap, scatter_top3, top3
+from models.encoding import LabelBase, SemanticMap, scatter_top3, exact_top3, top3
 from models.errors import ModelError
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
 from models.preprocess import squash
 from models.scene_parts import scene_parts
-from models.staged import LiveNetwork, StagedRecognizer, exact_top3
+from models.staged import LiveNetwork, StagedRecognizer
+from models.torch_encoding import top3_on_device
 
 PICTURE = blobs()
 CROP = CropPreprocess()
@@ -228,3 +229,21 @@ def test_a_segmenter_alone_names_no_scenes(tmp_path):
     )
     with pytest.raises(ModelError, match=r"is a segmenter and names no scenes.*model\.segmenter"):
         load_recognizer(str(folder))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 8), st.booleans(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_the_best_three_are_the_same_on_a_device(seed, classes, base_one, has_none):
+    random = np.random.default_rng(seed)
+    ids = [*random.permutation(np.arange(1, 151))[:classes].tolist(), *([0] if has_none else [])]
+    # Few different values, so that many are equal.
+    probabilities = random.choice(np.array([0, 0.1, 0.5, 127.5 / 255, 1.0001], np.float32), (len(ids), 5, 4))
+    wanted = top3(probabilities, ids, LabelBase(base_one))
+    found = top3_on_device(torch.from_numpy(probabilities), ids, LabelBase(base_one))
+    assert np.array_equal(found.labels, wanted.labels)
+    assert np.array_equal(found.scores, wanted.scores)
+
+
+def test_a_probability_that_is_none_is_refused_on_a_device():
+    with pytest.raises(ValueError, match="NaN"):
+        top3_on_device(torch.full((3, 2, 2), torch.nan), (1, 2, 3))
