@@ -301,6 +301,8 @@ def recognizer_for(model: ModelSettings) -> Recognizer:
         semantics=model.semantics,
     )
     _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
+    if model.segmenter is not None:
+        _log.info("semantics by %s, %d-based labels", recognizer.segmenter, model.semantics.label_base)
     return recognizer
 
 
