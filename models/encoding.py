@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEMANTIC_CLASSES", "LabelBase", "SemanticMap", "scatter_top3", "top3"]
+__all__ = ["SEMANTIC_CLASSES", "LabelBase", "SemanticMap", "exact_top3", "scatter_top3", "top3"]
 
 SEMANTIC_CLASSES = 151  # as the reference counts them: 150 ADE20K classes and one for none
 _KEPT = 3
@@ -35,7 +35,7 @@ class SemanticMap(NamedTuple):
     """The three best classes of every pixel of a picture, best first, and their probabilities."""
 
     labels: NDArray[np.uint8]  # (3, H, W) label values, of either base
-    scores: NDArray[np.uint8]  # (3, H, W) round(255 p)
+    scores: NDArray[Any]  # (3, H, W) uint8 round(255 p), as files have them; or float32, p itself
 
 
 def top3(
@@ -75,6 +75,18 @@ def top3(
         scores[k] = np.rint(_FULL_SCORE * p.clip(0, 1))
         np.put_along_axis(left, best, -np.inf, 0)
     return SemanticMap(labels, scores)
+
+
+def exact_top3(
+    probabilities: NDArray[np.floating], class_ids: Sequence[int], base: LabelBase = LabelBase.ZERO
+) -> SemanticMap:
+    """`top3` without the rounding to 8 bits: the scores are float32 in 0..1."""
+    labels = top3(probabilities, class_ids, base).labels
+    channels = np.zeros(SEMANTIC_CLASSES, np.intp)  # of each label value
+    for channel, class_id in enumerate(class_ids):
+        if class_id > 0:
+            channels[class_id - 1 + base] = channel
+    return SemanticMap(labels, np.take_along_axis(probabilities, channels[labels], axis=0).astype(np.float32))
 
 
 def scatter_top3(

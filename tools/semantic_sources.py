@@ -9,11 +9,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from models.crops import CropPreprocess
-from models.encoding import LabelBase, SemanticMap, top3
+from models.encoding import LabelBase, SemanticMap, exact_top3
 from models.segmentation import Picture, PictureSegmenter
 from tools.data.manifest import ManifestError, PictureManifest
 from tools.data.semantics import BASE_KEY, SemanticFiles
@@ -127,7 +125,7 @@ class FreshSemantics(SemanticSource):
         try:
             if self._rounded:
                 return crop.resized_map(segmenter.encode(picture, self._base))
-            return _resized_floats(segmenter, picture, crop, self._base)
+            return crop.resized_map(exact_top3(segmenter.probabilities(picture), segmenter.class_ids, self._base))
         except ValueError as error:
             raise ManifestError(f"{pictures.path(index)} cannot be segmented: {error}") from error
         finally:
@@ -137,23 +135,3 @@ class FreshSemantics(SemanticSource):
         """See `SemanticSource.description`."""
         scores = "8 bit" if self._rounded else "float"
         return {"source": "segmenter", "label_base": str(int(self._base)), "scores": scores, "made_by": self._notes}
-
-
-def _resized_floats(
-    segmenter: PictureSegmenter, picture: Picture, crop: CropPreprocess, base: LabelBase
-) -> SemanticMap:
-    """The three best classes with their scores as they are, float32, resized as the 8-bit ones would be."""
-    probabilities = segmenter.probabilities(picture)
-    coded = top3(probabilities, segmenter.class_ids, base)
-    channel = np.zeros(256, np.intp)
-    for position, class_id in enumerate(segmenter.class_ids):
-        if class_id:
-            channel[class_id - 1 + base] = position
-    scores = np.take_along_axis(probabilities, channel[coded.labels], axis=0)
-    resized = crop.resized_map(coded)
-    return SemanticMap(resized.labels, _bilinear(scores, resized.labels.shape[1:]))  # type: ignore[arg-type]
-
-
-def _bilinear(scores: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    planes = [Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR) for plane in scores]
-    return np.stack([np.asarray(plane, np.float32) for plane in planes])

@@ -16,7 +16,7 @@ from reference_models import NETWORKS, SCENES, ColourSegmenter, blobs, made, wri
 from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.crops import CropPreprocess
-from models.encoding import LabelBase, SemanticMap, scatter_top3, exact_top3, top3
+from models.encoding import LabelBase, SemanticMap, exact_top3, scatter_top3, top3
 from models.errors import ModelError
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
