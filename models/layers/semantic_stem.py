@@ -143,14 +143,15 @@ def _add_phase(found: Tensor, channels: Tensor, strengths: Tensor, outputs: Tens
     strength = strengths.reshape(-1)[entries]
     pixel = (entries // _KEPT).to(torch.int32)
     place = pixel // width * line + pixel % width
-    bags = _bags(channel, found.shape[2])
-    owners = channel[bags].long()
+    bags = _bags(channel, found.shape[2]).to(place.dtype)
+    sums = []
     for a in range(found.shape[0]):
         for b in range(found.shape[1]):
             begin = (taps - 1 - a) * line + taps - 1 - b
             shifted = table[begin : begin + height * line]
-            sums = F.embedding_bag(place, shifted, bags.to(torch.int32), per_sample_weights=strength, mode="sum")
-            found[a, b].index_add_(0, owners, sums)
+            sums.append(F.embedding_bag(place, shifted, bags, per_sample_weights=strength, mode="sum"))
+    whole = torch.stack(sums).view(*found.shape[:2], len(bags), found.shape[3])
+    found.index_add_(2, channel[bags.long()].long(), whole)
 
 
 def _bags(channel: Tensor, channels: int) -> Tensor:
