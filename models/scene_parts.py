@@ -8,7 +8,7 @@ The networks' own `forward` is the same from end to end; a test holds the two to
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from models.classifiers.places_baseline import PlacesBaseline
 from models.classifiers.two_branch import RGBNet, SemanticNet, TwoBranchNet
 from models.errors import ModelError
 from models.layers.activation import weighted_sum
-from models.layers.semantic_stem import SemanticConv, Top3
+from models.layers.semantic_stem import Top3
 
 __all__ = ["Joined", "SceneParts", "scene_parts"]
 
@@ -40,42 +40,37 @@ class SceneParts(nn.Module):
 
     uses_rgb = True
     uses_semantics = True
+    network: Any  # of the kind that the class is for
 
     def __init__(self, network: TwoBranchNet) -> None:
         super().__init__()
-        self.network: nn.Module = network
+        self.network = network
         self.head: nn.Linear | None = network.fc
         self.branch_heads = {"rgb": network.fc_RGB, "semantic": network.fc_SEM}
 
     def rgb(self, picture: Tensor) -> Tensor:
         """Features e4 (B, 512 or 2048, 7, 7) of pictures (B, 3, 224, 224), normalised."""
-        net = self.network
-        found: Tensor = net.encoder4(net.encoder3(net.encoder2(net.encoder1(net.in_block(picture)))))  # type: ignore[operator]
-        return found
+        e4: Tensor = self.network.rgb_features(picture)
+        return e4
 
     def stem(self, semantics: Top3) -> Tensor:
         """The first convolution (B, 64, 112, 112) of semantic maps (B, 3, 224, 224), by look-up."""
-        first: SemanticConv = self.network.in_block_sem[0]  # type: ignore[index,assignment]
-        found: Tensor = first(semantics)
-        return found
+        first: Tensor = self.network.look_up(semantics)
+        return first
 
     def semantic(self, stem: Tensor) -> Tensor:
         """Features y3 (B, 512, 7, 7) of the stem's output."""
-        net = self.network
-        y = stem
-        for layer in list(net.in_block_sem)[1:]:  # type: ignore[arg-type]
-            y = layer(y)
-        found: Tensor = net.in_block_sem_3(net.in_block_sem_2(net.in_block_sem_1(y)))  # type: ignore[operator]
-        return found
+        y3: Tensor = self.network.semantic_features(stem)
+        return y3
 
     def join(self, rgb: Tensor | None, semantic: Tensor | None) -> Joined:
         """Scenes from the features of the branches; one of another batch size 1 serves all pictures of the other."""
         assert rgb is not None
         assert semantic is not None
         net = self.network
-        gate = net.gate(semantic)  # type: ignore[operator]
-        features = net.lastConvRGB2(net.lastConvRGB1(rgb)) * gate  # type: ignore[operator]
-        return Joined(net.fc(features.mean((2, 3))), features, gate.mean(1))  # type: ignore[operator]
+        gate = net.gate(semantic)
+        features = net.lastConvRGB2(net.lastConvRGB1(rgb)) * gate
+        return Joined(net.fc(features.mean((2, 3))), features, gate.mean(1))
 
     def activation(self, joined: Joined, scenes: Tensor) -> Tensor | None:
         """(B, h, w): what each place adds to the logit of a scene (B,) int64; its mean is the logit without the bias.

@@ -32,7 +32,7 @@ class SceneLogits(NamedTuple):
     semantic: Tensor  # (B, C) logits of the semantic branch alone
 
 
-class TwoBranchNet(nn.Module):
+class TwoBranchNet(parts.RGBBranch, parts.SemanticBranch):
     """RGB features, gated by what the segmentation saw.
 
     Args:
@@ -49,12 +49,8 @@ class TwoBranchNet(nn.Module):
     ) -> None:
         super().__init__()
         self.semantic_classes = semantic_classes
-        self.in_block, (self.encoder1, self.encoder2, self.encoder3, self.encoder4), width = parts.rgb_parts(backbone)
-
-        self.in_block_sem = parts.semantic_stem(semantic_classes)
-        self.in_block_sem_1 = parts.SemanticBlock(64, 128)
-        self.in_block_sem_2 = parts.SemanticBlock(128, 256)
-        self.in_block_sem_3 = parts.SemanticBlock(256, parts.SEMANTIC_FEATURES)
+        width = self.add_rgb_branch(backbone)
+        self.add_semantic_branch(semantic_classes)
 
         self.dropout = parts.head_dropout()
         self.fc_SEM = nn.Linear(parts.SEMANTIC_FEATURES, scene_classes)
@@ -77,8 +73,8 @@ class TwoBranchNet(nn.Module):
         """
         parts.check_rgb(rgb)
         parts.check_semantic(semantic, self.semantic_classes)
-        e4 = self.encoder4(self.encoder3(self.encoder2(self.encoder1(self.in_block(rgb)))))
-        y3 = self.in_block_sem_3(self.in_block_sem_2(self.in_block_sem_1(self.in_block_sem(semantic))))
+        e4 = self.rgb_features(rgb)
+        y3 = self.semantic_features(self.look_up(semantic))
         e7 = self.lastConvRGB2(self.lastConvRGB1(e4)) * self.gate(y3)
         return SceneLogits(
             scene=self.fc(self.dropout(parts.pooled(e7))),
@@ -92,7 +88,7 @@ class TwoBranchNet(nn.Module):
         return torch.sigmoid(self.lastConvSEM2(self.lastConvSEM1(y3)))
 
 
-class RGBNet(nn.Module):
+class RGBNet(parts.RGBBranch):
     """The RGB branch alone; `rgb` and `semantic` of its output equal `scene`, `features` is (B, 512 or 2048, 7, 7).
 
     Args:
@@ -105,7 +101,7 @@ class RGBNet(nn.Module):
 
     def __init__(self, backbone: str = "resnet18", scene_classes: int = _PLACES365) -> None:
         super().__init__()
-        self.in_block, (self.encoder1, self.encoder2, self.encoder3, self.encoder4), width = parts.rgb_parts(backbone)
+        width = self.add_rgb_branch(backbone)
         self.dropout = parts.head_dropout()
         self.fc = nn.Linear(width, scene_classes)
 
@@ -116,12 +112,12 @@ class RGBNet(nn.Module):
             ValueError: another shape; the message says what to do.
         """
         parts.check_rgb(rgb)
-        e4 = self.encoder4(self.encoder3(self.encoder2(self.encoder1(self.in_block(rgb)))))
+        e4 = self.rgb_features(rgb)
         scene = self.fc(self.dropout(parts.pooled(e4)))
         return SceneLogits(scene=scene, features=e4, rgb=scene, semantic=scene)
 
 
-class SemanticNet(nn.Module):
+class SemanticNet(parts.SemanticBranch):
     """The semantic branch alone; `rgb` and `semantic` of its output equal `scene`, `features` is (B, 512, 7, 7).
 
     Args:
@@ -135,10 +131,7 @@ class SemanticNet(nn.Module):
     def __init__(self, scene_classes: int = _PLACES365, semantic_classes: int = SEMANTIC_CLASSES) -> None:
         super().__init__()
         self.semantic_classes = semantic_classes
-        self.in_block_sem = parts.semantic_stem(semantic_classes)
-        self.in_block_sem_1 = parts.SemanticBlock(64, 128)
-        self.in_block_sem_2 = parts.SemanticBlock(128, 256)
-        self.in_block_sem_3 = parts.SemanticBlock(256, parts.SEMANTIC_FEATURES)
+        self.add_semantic_branch(semantic_classes)
         self.dropout = parts.head_dropout()
         self.fc_SEM = nn.Linear(parts.SEMANTIC_FEATURES, scene_classes)
 
@@ -149,7 +142,7 @@ class SemanticNet(nn.Module):
             ValueError: another shape; the message says what to do.
         """
         parts.check_semantic(semantic, self.semantic_classes)
-        y3 = self.in_block_sem_3(self.in_block_sem_2(self.in_block_sem_1(self.in_block_sem(semantic))))
+        y3 = self.semantic_features(self.look_up(semantic))
         scene = self.fc_SEM(self.dropout(parts.pooled(y3)))
         return SceneLogits(scene=scene, features=y3, rgb=scene, semantic=scene)
 

@@ -1,12 +1,10 @@
 """The two branches of the reference method, without their heads, and what its networks share.
 
 "Semantic-Aware Scene Recognition" (arXiv 1909.02410). Parameter names are those of its public checkpoints, where the
-parts of both branches lie side by side in one network; hence functions that return parts, rather than branch modules.
+parts of both branches lie side by side in one network; hence branches that a network inherits, rather than contains.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from torch import Tensor, nn
 from torchvision.models import ResNet, resnet18, resnet50
@@ -23,29 +21,66 @@ _DROPOUT = 0.3
 _BACKBONES = {"resnet18": resnet18, "resnet50": resnet50}
 
 
-class RGBParts(NamedTuple):
-    """A ResNet cut into the stem (`in_block`) and its four layers (`encoder1`..`encoder4`)."""
+class RGBBranch(nn.Module):
+    """What a network with an RGB branch inherits: a ResNet cut into its stem and its four layers."""
 
-    stem: nn.Sequential
-    layers: tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential]
-    channels: int  # of the last layer's output, at 7x7
+    in_block: nn.Sequential
+    encoder1: nn.Sequential
+    encoder2: nn.Sequential
+    encoder3: nn.Sequential
+    encoder4: nn.Sequential
+
+    def add_rgb_branch(self, backbone: str) -> int:
+        """Add the branch with random weights.
+
+        Args:
+            backbone: "resnet18" or "resnet50".
+
+        Returns:
+            The channels of its features, 512 or 2048.
+
+        Raises:
+            UnknownPluginError: another backbone; the message lists the known ones.
+        """
+        if backbone not in _BACKBONES:
+            raise UnknownPluginError("backbone", backbone, list(_BACKBONES))
+        resnet: ResNet = _BACKBONES[backbone](weights=None)
+        self.in_block = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        self.encoder1, self.encoder2 = resnet.layer1, resnet.layer2
+        self.encoder3, self.encoder4 = resnet.layer3, resnet.layer4
+        return int(resnet.fc.in_features)
+
+    def rgb_features(self, rgb: Tensor) -> Tensor:
+        """e4, (B, 512 or 2048, 7, 7), of pictures (B, 3, 224, 224), normalised."""
+        e4: Tensor = self.encoder4(self.encoder3(self.encoder2(self.encoder1(self.in_block(rgb)))))
+        return e4
 
 
-def rgb_parts(backbone: str) -> RGBParts:
-    """The RGB branch's parts with random weights.
+class SemanticBranch(nn.Module):
+    """What a network with a semantic branch inherits."""
 
-    Args:
-        backbone: "resnet18" (512 channels out) or "resnet50" (2048).
+    in_block_sem: nn.Sequential
+    in_block_sem_1: SemanticBlock
+    in_block_sem_2: SemanticBlock
+    in_block_sem_3: SemanticBlock
 
-    Raises:
-        UnknownPluginError: another backbone; the message lists the known ones.
-    """
-    if backbone not in _BACKBONES:
-        raise UnknownPluginError("backbone", backbone, list(_BACKBONES))
-    resnet: ResNet = _BACKBONES[backbone](weights=None)
-    stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
-    layers = (resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4)
-    return RGBParts(stem, layers, resnet.fc.in_features)
+    def add_semantic_branch(self, semantic_classes: int) -> None:
+        """Add the branch with random weights for S classes."""
+        self.in_block_sem = semantic_stem(semantic_classes)
+        self.in_block_sem_1 = SemanticBlock(_STEM_CHANNELS, 128)
+        self.in_block_sem_2 = SemanticBlock(128, 256)
+        self.in_block_sem_3 = SemanticBlock(256, SEMANTIC_FEATURES)
+
+    def look_up(self, semantic: Tensor | Top3) -> Tensor:
+        """The first convolution, (B, 64, 112, 112), of a semantic tensor or its `Top3`."""
+        first: Tensor = self.in_block_sem[0](semantic)
+        return first
+
+    def semantic_features(self, first: Tensor) -> Tensor:
+        """y3, (B, 512, 7, 7), of what `look_up` gives."""
+        y0 = self.in_block_sem[1:](first)
+        y3: Tensor = self.in_block_sem_3(self.in_block_sem_2(self.in_block_sem_1(y0)))
+        return y3
 
 
 def semantic_stem(semantic_classes: int) -> nn.Sequential:
