@@ -42,6 +42,7 @@ class SceneNetworkFile:
         crop: how it sees a picture. Places365's own evaluation keeps the size of its pictures; that belongs to the
             data set, not to the network.
         branch: which of the two branches it has.
+        temperature: by which its logits are to be divided; 1 unless a package was calibrated.
         source: the file or the package.
         meta: what else the file says (`epoch`, `best_prec1`...).
     """
@@ -55,6 +56,7 @@ class SceneNetworkFile:
     crop: CropPreprocess
     branch: Branch
     source: Path
+    temperature: float = 1.0
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -172,6 +174,7 @@ def _from_package(package: ModelPackage) -> SceneNetworkFile:
         crop=package.crop,
         branch=_branch(module),
         source=package.folder,
+        temperature=manifest.calibration.temperature,
     )
 
 

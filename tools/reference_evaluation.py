@@ -120,10 +120,13 @@ def evaluate_reference(
         source.check(pictures)
         runner = _Runner(network, branch, crop, source, protocol.ten_crop, device)
         logits = runner.run(pictures, protocol.batch, protocol.workers or default_workers(), progress)
-    probabilities = metrics.softmax(logits).astype(np.float32)
+    # What was calibrated are the scores of the whole network, not those of one of its branches.
+    temperature = network.temperature if branch == network.branch else 1.0
+    probabilities = metrics.softmax(logits, temperature).astype(np.float32)
     details = {
         **_data_details(pictures, layout, protocol),
         **_network_details(network, branch, crop, protocol, device),
+        "temperature": temperature,
         "semantics": source.description(),
         "overlap": shared,
         "seconds": round(time.monotonic() - begun, 1),

@@ -273,9 +273,16 @@ def test_an_imported_model(
     monkeypatch.setenv("SCENE_STREAMER_CACHE", str(tmp_path))
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(ade.scenes))
-    import_model([checkpoints["semantic"]], "tiny", labels)
+    package = import_model([checkpoints["semantic"]], "tiny", labels)
     imported = result_of(capsys, *on(ade, Path("tiny")))
     assert figures_of(imported) == figures_of(result_of(capsys, *on(ade, checkpoints["semantic"])))
+    # A calibrated model is measured with its temperature: other confidences, the same order.
+    manifest = package.folder / "model.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"calibration": {"temperature": 0.05}}))
+    calibrated = result_of(capsys, *on(ade, Path("tiny")))
+    assert calibrated["temperature"] == 0.05
+    assert calibrated["top1"] == imported["top1"]
+    assert calibrated["ece"] != imported["ece"]
 
 
 def check_refusal(capsys: pytest.CaptureFixture[str], text: str, *arguments: object, code: int = 1) -> None:
