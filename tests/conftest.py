@@ -1,1 +1,7 @@
-"""Shared by all tests; its presence puts this folder on the import path, for `scene_states`."""
+"""What holds for all tests; being here, it also puts this folder on the import path, for the helpers beside it."""
+
+import os
+
+# The tests' networks are small: more threads would mostly wait for each other, and on a busy machine without end.
+# Before torch is loaded; the processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

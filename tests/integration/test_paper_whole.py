@@ -17,7 +17,10 @@ extends: {extends}
 name: miniature
 seed: 3
 defaults: {{batch: 3}}
-stages: {{rgb: {{epochs: 1}}, semantic: {{epochs: 1}}, both: {{epochs: 1}}}}
+stages:
+  rgb: {{epochs: 1, epoch_samples: null}}
+  semantic: {{epochs: 1, epoch_samples: null}}
+  both: {{epochs: 1, epoch_samples: null}}
 """
 
 
