@@ -179,8 +179,8 @@ def _call_in_pickle(file: BufferedReader) -> str | None:
                 name = argument.replace(" ", ".") if isinstance(argument, str) else ".".join(strings)
                 if name.partition(".")[0] not in ("torch", "collections", "numpy"):
                     return name
-    except (ValueError, UnicodeError):
-        pass  # no pickle, or not from there on
+    except (ValueError, MemoryError):
+        pass  # no pickle, or not from there on; damaged bytes may claim a text that no memory holds
     return None
 
 

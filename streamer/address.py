@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit
 
+from config.folders import expanded
 from config.schema import CaptureSettings
 from streamer.errors import SourceError
 from streamer.frame import SOURCE_NAME
@@ -189,7 +190,7 @@ def _file_path(uri: str) -> str:
 
 
 def _local(text: str) -> SourceAddress:
-    path = Path(text).expanduser()
+    path = expanded(text)
     status = _status(path, text)
     if status is None:
         return _glob(text)
@@ -233,4 +234,4 @@ def _pictures(text: str, name: str) -> SourceAddress:
     if count == 0:
         what = "matches" if is_glob(text) and not Path(text).is_dir() else "holds"
         raise SourceError(f"{text!r} {what} no pictures (jpg, png, bmp, tif, webp...); give videos one by one")
-    return SourceAddress("images", str(Path(text).expanduser()), text, name, live=False)
+    return SourceAddress("images", str(expanded(text)), text, name, live=False)

@@ -1,7 +1,11 @@
 """What holds for all tests; being here, it also puts this folder on the import path, for the helpers beside it."""
 
 import os
+import signal
 
 # The tests' networks are small: more threads would mostly wait for each other, and on a busy machine without end.
 # Before torch is loaded; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A test run that was started in the background may ignore SIGINT, and so would every process that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)

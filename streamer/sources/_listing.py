@@ -6,6 +6,8 @@ import glob
 import re
 from pathlib import Path
 
+from config.folders import expanded
+
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -28,7 +30,7 @@ def find_pictures(target: str) -> list[Path]:
         target: path of a folder or a picture, or a glob; `**` stands for any depth of folders. A name that exists is
             that file or folder, wildcards in it or not.
     """
-    path = Path(target).expanduser()
+    path = expanded(target)
     if path.is_dir():
         found = list(path.iterdir())
     elif path.exists():

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -150,6 +150,7 @@ def test_every_clean_name_is_a_name(text: str) -> None:
     assert SOURCE_NAME.fullmatch(clean_name(text))
 
 
+@example("~no-such-user/clip", "")
 @given(
     st.text(max_size=30).filter(lambda t: "**" not in t),
     st.sampled_from(["", "rtsp://", "http://", "synthetic:", "file://"]),
