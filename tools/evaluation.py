@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from models.prediction import top_k
 from models.recognizer import Recognizer
 from tools import metrics
-from tools.data.manifest import PictureManifest
+from tools.data.manifest import Entry, PictureManifest
+from tools.intervals import mca_interval, mean_interval
+
+Picture = NDArray[np.uint8]
 
 _BATCH = 8
 _LISTED = 5  # scenes per picture in the table of predictions
@@ -38,12 +41,22 @@ class Evaluation:
     manifest: PictureManifest
     unknown_threshold: float
 
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the most probable scene is the true one."""
+        return np.asarray(self.probabilities.argmax(axis=1) == self.targets)
+
     def summary(self) -> dict[str, Any]:
-        """All figures, ready for JSON: overall, by source, by class, and the confusion matrix (row: true scene)."""
+        """All figures, ready for JSON: overall, by source, by class, and the confusion matrix (row: true scene).
+
+        Intervals are [low, high], 95 %, of `tools.intervals`.
+        """
         confusion = metrics.confusion_matrix(self.probabilities.argmax(axis=1), self.targets, len(self.labels))
         shares = metrics.class_accuracies(confusion)
         return {
             **_figures(self.probabilities, self.targets),
+            "top1_interval": list(mean_interval(self.correct)),
+            "mca_interval": list(mca_interval(self.correct, self.targets)),
             "unknown_share": float((self.probabilities.max(axis=1) < self.unknown_threshold).mean()),
             "sources": self._by_source(),
             "classes": {
@@ -67,17 +80,26 @@ class Evaluation:
 
     def _by_source(self) -> dict[str, dict[str, Any]]:
         sources = np.array([entry.source for entry in self.manifest.entries])
-        return {
-            str(source): _figures(self.probabilities[sources == source], self.targets[sources == source])
-            for source in np.unique(sources)
-            if source
-        }
+        return {str(source): self._of(sources == source) for source in np.unique(sources) if source}
+
+    def _of(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        figures = _figures(self.probabilities[chosen], self.targets[chosen])
+        return figures | {"top1_interval": list(mean_interval(self.correct[chosen]))}
 
 
 def evaluate_pictures(
-    recognizer: Recognizer, manifest: PictureManifest, progress: Callable[[int], None] = lambda _: None
+    recognizer: Recognizer,
+    manifest: PictureManifest,
+    progress: Callable[[int], None] = lambda _: None,
+    change: Callable[[Picture, Entry], Picture] = lambda picture, _: picture,
 ) -> Evaluation:
-    """Predict every picture of `manifest`; `progress` hears how many more are done.
+    """Predict every picture of `manifest`.
+
+    Args:
+        recognizer: names the scenes.
+        manifest: the pictures.
+        progress: hears how many more are done.
+        change: makes what is shown of a picture (H×W×3 uint8 RGB) and its line.
 
     Raises:
         ManifestError: a picture is missing or cannot be read, or a scene is none of the model's.
@@ -85,9 +107,10 @@ def evaluate_pictures(
     targets = manifest.targets(recognizer.labels)
     rows = []
     for start in range(0, len(manifest), _BATCH):
-        pictures = [manifest[i] for i in range(start, min(start + _BATCH, len(manifest)))]
-        rows += [prediction.probabilities for prediction in recognizer.predict_batch(pictures)]
-        progress(len(pictures))
+        batch = range(start, min(start + _BATCH, len(manifest)))
+        shown = [change(manifest[i], manifest.entries[i]) for i in batch]
+        rows += [prediction.probabilities for prediction in recognizer.predict_batch(shown)]
+        progress(len(batch))
     threshold = recognizer.package.manifest.calibration.unknown_threshold
     return Evaluation(recognizer.labels, np.stack(rows), targets, manifest, threshold)
 

@@ -14,9 +14,13 @@ import typer
 from typer.testing import CliRunner
 
 import models
+from config.errors import UserError
 from models.prediction import Prediction
 from tools.commands.evaluate import evaluate
+from tools.corruptions import CORRUPTIONS
 from tools.data.manifest import ManifestError, PictureManifest
+from tools.intervals import mca_interval, mean_interval
+from tools.picture_choice import evenly_spread, leave_out
 
 LABELS = ("forest", "kitchen", "street")
 COLOURS = {"forest": (0, 200, 0), "kitchen": (200, 0, 0), "street": (0, 0, 200)}  # RGB
@@ -141,3 +145,97 @@ def test_unknown_split_lists_the_known(table: Path):
 def test_no_manifest(tmp_path: Path):
     with pytest.raises(ManifestError, match="no manifest at"):
         PictureManifest.read(tmp_path / "none.csv")
+
+
+def test_intervals_are_those_of_the_bootstrap(table: Path, run):
+    report = json.loads(run("--manifest", table, "--json").stdout)
+    scenes = [LABELS.index("kitchen" if i == 5 else LABELS[i % 3]) for i in range(10)]
+    right = np.arange(10) != 5
+    assert report["top1_interval"] == list(mean_interval(right))
+    assert report["mca_interval"] == list(mca_interval(right, np.array(scenes)))
+    assert report["sources"]["theirs"]["top1_interval"] == [1, 1]
+    assert report["sources"]["ours"]["top1_interval"] == list(mean_interval(right[1::2]))
+    low, high = report["top1_interval"]
+    assert f"Top@1 {low:.3f} to {high:.3f}" in run("--manifest", table).stdout
+
+
+def test_corruptions_by_hand(table: Path, run):
+    """Mirrors change no colour; without colours the first scene of the list is always the best."""
+    report = json.loads(run("--manifest", table, "--corruptions", "mirrored,grey", "--json").stdout)
+    clean = json.loads(run("--manifest", table, "--json").stdout)
+    found = report.pop("corruptions")
+    assert list(found) == ["mirrored", "grey"]
+    assert found["mirrored"] == {"top1": 0.9, "mca": clean["mca"], "loss": 0, "loss_interval": [0, 0]}
+    assert found["grey"]["top1"] == pytest.approx(0.4)
+    assert found["grey"]["mca"] == pytest.approx(1 / 3)
+    assert found["grey"]["loss"] == pytest.approx(50)
+    low, high = found["grey"]["loss_interval"]
+    assert 0 < low < 50 < high <= 100
+    assert report.pop("mean_loss") == pytest.approx(25)
+    assert report == clean
+
+
+def test_all_corruptions_repeat_and_are_in_the_table(table: Path, run):
+    arguments = ("--manifest", table, "--split", "val", "--corruptions", "all")
+    first = json.loads(run(*arguments, "--json").stdout)
+    assert list(first["corruptions"]) == list(CORRUPTIONS)
+    assert json.loads(run(*arguments, "--json").stdout) == first
+    text = run(*arguments).stdout
+    assert f"mean loss of Top@1: {first['mean_loss']:.1f} points" in text
+    assert all(f"\n{name} " in text for name in CORRUPTIONS)
+
+
+def test_predictions_are_those_of_the_clean_pictures(table: Path, run, tmp_path: Path):
+    plain, corrupted = tmp_path / "plain.csv", tmp_path / "corrupted.csv"
+    run("--manifest", table, "--predictions", plain)
+    run("--manifest", table, "--predictions", corrupted, "--corruptions", "low_light")
+    assert plain.read_bytes() == corrupted.read_bytes()
+
+
+def test_unknown_corruption_lists_the_known(table: Path, run):
+    with pytest.raises(UserError, match=r"unknown corruption 'rain'; known: all, motion_blur, .*mirrored"):
+        run("--manifest", table, "--corruptions", "fog,rain")
+
+
+def test_corruptions_go_with_models_only(table: Path, run):
+    result = run("--manifest", table, "--checkpoint", "best.pth.tar", "--corruptions", "all")
+    assert result.exit_code == 2
+    assert "--corruptions goes with --model" in " ".join(result.stderr.replace("\u2502", " ").split())
+
+
+def test_limit_is_evenly_spread(table: Path, run):
+    assert json.loads(run("--manifest", table, "--limit", 4, "--json").stdout)["count"] == 4
+    pictures = PictureManifest.read(table)
+    assert [entry.line for entry in evenly_spread(pictures, 4).entries] == [2, 5, 8, 11]
+    assert evenly_spread(pictures, None) == evenly_spread(pictures, 10) == evenly_spread(pictures, 99) == pictures
+
+
+def test_without_leaves_out_what_a_table_names(table: Path, run, tmp_path: Path):
+    file = tmp_path / "twins.csv"
+    file.write_text("distance,path\n0,pictures/ü 5.png\n3,elsewhere.png\n2,pictures/ü 5.png\n", encoding="utf-8")
+    result = run("--manifest", table, "--without", file, "--json")
+    report = json.loads(result.stdout)
+    assert (report["count"], report["top1"]) == (9, 1)
+    assert "1 of 10 pictures left out" in result.stderr
+    file.write_text("path\n", encoding="utf-8")  # nothing has a twin
+    result = run("--manifest", table, "--without", file, "--json")
+    assert json.loads(result.stdout)["count"] == 10
+    assert "0 of 10 pictures left out" in result.stderr
+
+
+def test_tables_to_leave_out_that_cannot_be_used(table: Path, tmp_path: Path):
+    pictures, file = PictureManifest.read(table), tmp_path / "twins.csv"
+    with pytest.raises(ManifestError, match="no list of pictures to leave out at"):
+        leave_out(pictures, file)
+    file.write_text("picture\na.png\n")
+    with pytest.raises(ManifestError, match=r"twins\.csv line 1: no column 'path'"):
+        leave_out(pictures, file)
+    file.write_text("")
+    with pytest.raises(ManifestError, match="no column 'path'"):
+        leave_out(pictures, file)
+    file.write_bytes(b"path\n\xff\xfe\n")
+    with pytest.raises(ManifestError, match="not a CSV file in UTF-8"):
+        leave_out(pictures, file)
+    file.write_text("\n".join(["path", *(entry.path for entry in pictures.entries)]), encoding="utf-8")
+    with pytest.raises(ManifestError, match="names all 10 pictures"):
+        leave_out(pictures, file)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tools.commands import _options as options
+from tools.commands._duplicates import duplicates
 from tools.commands._pull import AcceptChange, Mirror, byte_progress
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ def verify(
             typer.echo(f"beware: train and val have {shared.shared} pictures in common; results on val are no accuracy")
     if not good:
         raise typer.Exit(1)
+
+
+datasets.command("duplicates")(duplicates)
 
 
 def _described(name: str, root: Path | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from models.recognizer import Recognizer
     from tools.data.manifest import PictureManifest
     from tools.evaluation import Evaluation
-    from tools.reference_evaluation import Protocol, ReferenceResult
-
-_LISTED = 80  # scenes that are printed one by one; more are for the table of --output
+    from tools.reference_evaluation import Protocol
+    from tools.robustness import Robustness
 
 
 class BranchName(StrEnum):
@@ -76,6 +75,14 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Only N pictures, evenly spread.")
     ] = None,
+    without: Annotated[
+        Path | None,
+        typer.Option("--without", metavar="CSV", help="Leave out the pictures that its column path names."),
+    ] = None,
+    corruptions: Annotated[
+        str | None,
+        typer.Option("--corruptions", metavar="A,B", help="Corrupt the pictures too: all, or such as noise,fog."),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=4096, help="Pictures at once (--checkpoint).")] = 8,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, help="Batches at once (--checkpoint); one a core.")
@@ -100,11 +107,14 @@ def evaluate(
     if checkpoint is None:
         if dataset is not None:
             raise typer.BadParameter("--dataset needs --checkpoint, a network that knows the scenes of that data set")
-        assert manifest is not None
-        _evaluate_model(manifest, root, split, model or "scene18", backend, device, as_json, predictions)
+        names = _corruption_names(corruptions)
+        pictures = _limited(_pictures(None, manifest, root, split, without), limit)
+        _evaluate_model(pictures, model or "scene18", backend, device, names, as_json, predictions)
         return
     if model is not None or backend is not None:
         raise typer.BadParameter("--model and --backend do not go with --checkpoint, which runs on torch")
+    if corruptions is not None:
+        raise typer.BadParameter("--corruptions goes with --model; with --checkpoint pictures are shown as they are")
     from tools.reference_evaluation import Protocol
 
     protocol = Protocol(
@@ -122,27 +132,34 @@ def evaluate(
         limit=limit,
         partition=partition,
     )
-    _evaluate_checkpoint(manifest, dataset, root, split, protocol, output, as_json, predictions)
+    _evaluate_checkpoint(manifest, dataset, root, split, without, protocol, output, as_json, predictions)
 
 
 def _evaluate_model(
-    manifest: Path,
-    root: Path | None,
-    split: str | None,
+    pictures: PictureManifest,
     model: str,
     backend: str | None,
     device: str | None,
+    corruptions: tuple[str, ...],
     as_json: bool,
     predictions: Path | None,
 ) -> None:
-    from models import load_recognizer
-    from tools.data.manifest import PictureManifest
+    import json
 
-    pictures = PictureManifest.read(manifest, root, split)
+    from models import load_recognizer
+    from tools.commands._figures import print_robustness, print_tables
+
     recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
-    result = _run(recognizer, pictures)
-    _write_predictions(predictions, result)
-    _print_json(model, result) if as_json else _print_tables(result.summary())
+    result = _run(recognizer, pictures, corruptions)
+    _write_predictions(predictions, result.clean)
+    summary = result.clean.summary()
+    hurt = result.summary() if corruptions else {}
+    if as_json:
+        typer.echo(json.dumps({"model": model, **summary, **hurt}))
+        return
+    print_tables(summary)
+    if hurt:
+        print_robustness(hurt, summary)
 
 
 def _evaluate_checkpoint(
@@ -150,6 +167,7 @@ def _evaluate_checkpoint(
     dataset: str | None,
     root: Path | None,
     split: str | None,
+    without: Path | None,
     protocol: Protocol,
     output: Path | None,
     as_json: bool,
@@ -158,6 +176,7 @@ def _evaluate_checkpoint(
     import json
     import sys
 
+    from tools.commands._figures import print_reference
     from tools.data.layouts import LAYOUTS
     from tools.evaluation_report import result_of, write_report
     from tools.plots import check_matplotlib
@@ -168,32 +187,59 @@ def _evaluate_checkpoint(
         check_matplotlib()  # before the work, not after it
     if dataset is not None:
         split = split or "val"
-    pictures = options.pictures(dataset, manifest, root, split)
+    pictures = _pictures(dataset, manifest, root, split, without)
     with CountProgress("evaluating", "pictures") as progress:
         result = evaluate_reference(pictures, LAYOUTS.get(dataset or ""), protocol, progress)
     values = result_of(result, split, sys.argv)
     if output is not None:
         write_report(output, result, values)
     _write_predictions(predictions, result.evaluation)
-    typer.echo(json.dumps(values)) if as_json else _print_reference(result, values)
+    typer.echo(json.dumps(values)) if as_json else print_reference(result, values)
     if result.doubt is not None:
         typer.secho(f"warning: {result.doubt}", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
 
 
-def _run(recognizer: Recognizer, pictures: PictureManifest) -> Evaluation:
+def _corruption_names(text: str | None) -> tuple[str, ...]:
+    from tools.robustness import corruption_names
+
+    return () if text is None else corruption_names(text)
+
+
+def _pictures(
+    dataset: str | None, manifest: Path | None, root: Path | None, split: str | None, without: Path | None
+) -> PictureManifest:
+    from tools.picture_choice import leave_out
+
+    pictures = options.pictures(dataset, manifest, root, split)
+    if without is None:
+        return pictures
+    kept = leave_out(pictures, without)
+    typer.echo(f"{len(pictures) - len(kept)} of {len(pictures)} pictures left out, named in {without}", err=True)
+    return kept
+
+
+def _limited(pictures: PictureManifest, limit: int | None) -> PictureManifest:
+    from tools.picture_choice import evenly_spread
+
+    return evenly_spread(pictures, limit)
+
+
+def _run(recognizer: Recognizer, pictures: PictureManifest, corruptions: tuple[str, ...]) -> Robustness:
     from tools.evaluation import evaluate_pictures
     from tools.progress import CountProgress
+    from tools.robustness import Robustness, evaluate_corrupted
 
     with CountProgress("evaluating", "pictures") as progress:
-        done = 0
+        done, total = 0, len(pictures) * (1 + len(corruptions))
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            progress(done, len(pictures))
+            progress(done, total)
 
-        return evaluate_pictures(recognizer, pictures, advance)
+        clean = evaluate_pictures(recognizer, pictures, advance)
+        return Robustness(clean, evaluate_corrupted(recognizer, pictures, corruptions, advance))
 
 
 def _write_predictions(path: Path | None, result: Evaluation) -> None:
@@ -202,48 +248,3 @@ def _write_predictions(path: Path | None, result: Evaluation) -> None:
     if path is not None:
         # Paths that are no UTF-8 are written as the bytes that they are.
         write_bytes(path, result.predictions_csv().encode(errors="surrogateescape"))
-
-
-def _print_json(model: str, result: Evaluation) -> None:
-    import json
-
-    typer.echo(json.dumps({"model": model, **result.summary()}))
-
-
-def _print_reference(result: ReferenceResult, values: dict[str, Any]) -> None:
-    checkpoint, semantics = values["checkpoint"], values["semantics"]
-    made = "" if semantics["source"] == "none" else f", semantics from {semantics['source']}"
-    typer.echo(f"{checkpoint['title']}, {values['branch']}, {values['crops']} crop(s) a picture{made}")
-    if result.doubt is not None:
-        typer.secho("NOT AN ACCURACY: agreement with the labels of pictures that train and val share", bold=True)
-    summary = result.evaluation.summary()
-    _print_figures(summary)
-    absent = values["scenes"] - values["scenes_present"]
-    typer.echo(
-        f"\nMCA of the reference, absent scenes as 0: {summary['mca_absent_as_zero']:.3f}; scenes absent: {absent}"
-    )
-    if values["scenes"] <= _LISTED:
-        typer.echo("")
-        _print_classes(summary)
-
-
-def _print_tables(summary: dict[str, Any]) -> None:
-    _print_figures(summary)
-    typer.echo(f"\nMCA with absent scenes as 0: {summary['mca_absent_as_zero']:.3f}")
-    typer.echo(f"called unknown: {summary['unknown_share']:.1%}\n")
-    _print_classes(summary)
-
-
-def _print_figures(summary: dict[str, Any]) -> None:
-    head = f"{'':<20} {'count':>6} {'Top@1':>7} {'Top@2':>7} {'Top@5':>7} {'MCA':>7} {'ECE':>7}"
-    typer.secho(head, bold=True)
-    for name, row in {**summary["sources"], "all": summary}.items():
-        figures = " ".join(f"{row[key]:7.3f}" for key in ("top1", "top2", "top5", "mca", "ece"))
-        typer.echo(f"{name:<20} {row['count']:>6} {figures}")
-
-
-def _print_classes(summary: dict[str, Any]) -> None:
-    typer.secho(f"{'scene':<20} {'count':>6} {'Top@1':>7}", bold=True)
-    for label, row in summary["classes"].items():
-        share = "      -" if row["top1"] is None else f"{row['top1']:7.3f}"
-        typer.echo(f"{label:<20} {row['count']:>6} {share}")
