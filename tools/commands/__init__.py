@@ -33,6 +33,7 @@ _COMMANDS = (
     "evaluate",
     "train",
     "benchmark",
+    "walkthrough",
     "models",
     "datasets",
     "doctor",
