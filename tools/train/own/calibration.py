@@ -19,8 +19,8 @@ _HIGHEST = 0.9
 def calibrate(classifier: nn.Module, features: Features, dev: Rows, targets: Rows) -> dict[str, float]:
     """`temperature` and `unknown_threshold` for the pictures `dev`, whose scenes are `targets`.
 
-    All views are taken, the changed ones too: dev is small. Of 5 rooms with 40 pictures each, the threshold found on
-    whole pictures alone called 13 % of 500 other pictures unknown, the one found on 7 views 5 to 7 %; 5 % are meant.
+    All views are taken, the changed ones too: dev is small. Of 5 rooms with 40 pictures each, thresholds found on
+    whole pictures alone called 6 to 14 % of 500 other pictures unknown, those found on 7 views 3 to 9 %; 5 % are meant.
     """
     logits = view_logits(classifier, features, dev, features.views)
     wanted: NDArray[np.int64] = np.tile(targets, features.views)
