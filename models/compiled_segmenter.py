@@ -58,7 +58,7 @@ class _Logits(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1, S, H/8, W/8)."""
+        """(1, S, H/4, W/4)."""
         logits: Tensor = self.network(x).logits
         return logits
 

@@ -26,7 +26,7 @@ from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
 from models.prediction import WHOLE, FloatArray, View
 from models.recognizer import Picture, softmax
-from models.scene_network import SceneNetwork, build_scene_network
+from models.scene_network import SceneNetwork, build_scene_network, for_classifier
 from models.scene_parts import Joined, SceneParts
 from models.staged import CropInputs, top3_tensors
 
@@ -84,7 +84,7 @@ def explain_joint(package: ModelPackage, picture: Picture, scene: str | None = N
     classifier = network.classifier
     with torch.inference_mode():
         features, segmentation = network.segmenter(torch.from_numpy(package.preprocess(picture))[None])
-        scores = segmentation.softmax(1)
+        scores = for_classifier(segmentation.softmax(1))
         rgb = classifier.head(features)  # type: ignore[operator]
         output = classifier(features, scores)
         index, p = _chosen(package, output.scene, scene)
@@ -100,7 +100,7 @@ def explain_joint(package: ModelPackage, picture: Picture, scene: str | None = N
         without = [
             p_without
             for some in _without_channels(scores, channels)
-            for p_without in _probabilities(package, classifier.join(rgb, classifier.semantic(some)).scene, index)  # type: ignore[operator]
+            for p_without in _probabilities(package, classifier.join(rgb, classifier.semantic(some), some).scene, index)  # type: ignore[operator]
         ]
     return Explanation(
         scene=package.labels[index],

@@ -42,12 +42,22 @@ class NetworkSpec(_Part):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class UnknownCalibration(_Part):
+    """How probable it is that a picture shows none of the scenes, for a network that has a logit for that:
+    sigmoid(logit * the network's + entropy * that of the scenes' probabilities in nats + bias)."""
+
+    logit: float
+    entropy: float
+    bias: float
+
+
 class Calibration(_Part):
-    """What was measured on the `dev` pictures: logits are divided by `temperature`; a picture whose best probability
-    is under `unknown_threshold` shows none of the scenes."""
+    """What was measured on the `dev` pictures: logits are divided by `temperature`; a picture is called unknown whose
+    best probability, or 1 - p(unknown) where there is `unknown`, is under `unknown_threshold`."""
 
     temperature: float = Field(default=1.0, gt=0)
     unknown_threshold: float = Field(default=0.0, ge=0, le=1)
+    unknown: UnknownCalibration | None = None
 
 
 class ModelFile(_Part):
@@ -183,11 +193,18 @@ class ModelPackage:
             )
         return path
 
-    def group_shares(self, probabilities: FloatArray) -> dict[str, float]:
-        """Sum of the scene probabilities (C,) per group of scenes ("indoor", "outdoor")."""
+    def group_shares(self, probabilities: FloatArray, p_unknown: float | None = None) -> dict[str, float]:
+        """Probability of each group of scenes ("indoor", "outdoor"): groups that share out all scenes sum to
+        1 - `p_unknown`.
+
+        Args:
+            probabilities: (C,) of the scenes, summing to 1: if the picture shows one of them.
+            p_unknown: that it shows none; None where the model has no such probability.
+        """
         place = {name: index for index, name in enumerate(self.labels)}
+        known = 1.0 - (p_unknown or 0.0)
         return {
-            group: float(sum(probabilities[place[name]] for name in members))
+            group: known * float(sum(probabilities[place[name]] for name in members))
             for group, members in self.manifest.groups.items()
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ class Prediction:
     """Scene probabilities of one picture and what they rest on.
 
     Attributes:
-        probabilities: (C,) float32, calibrated, summing to 1.
+        probabilities: (C,) float32, calibrated, summing to 1: which scene, if it is one of them.
         labels: the C scene names, in the order of `probabilities`.
         class_map: (h, w) uint8 ADE20K class ids 1..150, 0 for none of the segmenter's classes; None without semantics.
             It covers the whole picture at the segmenter's own resolution.
@@ -36,6 +36,7 @@ class Prediction:
         gate: (h', w') float32 in 0..1, how open the semantic gate stands at each place; None where there is no gate.
         activation: (h', w') float32, what each place adds to the logit of the best scene; None where the network's
             head is not one that tells.
+        p_unknown: calibrated probability that the picture shows none of the scenes; None where the model has none.
         view: the part of the picture that `gate` and `activation` cover: a centre crop, or all of it.
     """
 
@@ -45,6 +46,7 @@ class Prediction:
     class_scores: FloatArray | None = None
     gate: FloatArray | None = None
     activation: FloatArray | None = None
+    p_unknown: float | None = None
     view: View = WHOLE
 
     def __post_init__(self) -> None:
@@ -56,6 +58,12 @@ class Prediction:
         """The most probable scene."""
         return self.labels[int(self.probabilities.argmax())]
 
+    @property
+    def known(self) -> float:
+        """How sure it is that the picture shows one of the scenes, 0..1, as `unknown_threshold` is compared with:
+        1 - `p_unknown`, or the best probability where the model has no such."""
+        return float(self.probabilities.max()) if self.p_unknown is None else 1.0 - self.p_unknown
+
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable scenes with their probabilities, best first."""
         return top_k(self.probabilities, self.labels, k)
@@ -63,8 +71,7 @@ class Prediction:
     @property
     def entropy(self) -> float:
         """Shannon entropy of the probabilities in nats; 0 is certain, ln C knows nothing."""
-        p = self.probabilities[self.probabilities > 0].astype(np.float64)
-        return max(0.0, float(-(p * np.log(p)).sum()))
+        return float(entropy(self.probabilities))
 
     def class_shares(self, smallest: float = 0.01) -> list[tuple[int, float]]:
         """(ADE20K id, share of the picture's area) of every class with at least `smallest`, largest first."""
@@ -74,6 +81,13 @@ class Prediction:
         shares = counts / counts.sum()
         order = np.argsort(-shares, kind="stable")
         return [(int(i), float(shares[i])) for i in order if shares[i] >= smallest and i != 0]
+
+
+def entropy(probabilities: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Shannon entropy in nats over the last axis of probabilities (..., C): (...)."""
+    p = probabilities.astype(np.float64)
+    summands = p * np.log(np.where(p > 0, p, 1.0))
+    return np.asarray(np.maximum(0.0, -summands.sum(axis=-1)))
 
 
 def top_k(probabilities: FloatArray, labels: tuple[str, ...], k: int) -> list[tuple[str, float]]:

@@ -16,13 +16,13 @@ from config.schema import SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Backend
 from models.errors import ModelError
-from models.package import ModelPackage, find_package
-from models.prediction import FloatArray, Prediction
+from models.package import Calibration, ModelPackage, find_package
+from models.prediction import FloatArray, Prediction, entropy
 
 if TYPE_CHECKING:
     from models.explain import Explanation
 
-__all__ = ["JointRecognizer", "Recognizer", "load_recognizer", "softmax"]
+__all__ = ["JointRecognizer", "Recognizer", "load_recognizer", "p_unknown", "softmax"]
 
 Picture = NDArray[np.uint8]
 
@@ -97,6 +97,7 @@ class JointRecognizer(Recognizer):
         manifest = self.package.manifest
         output = self.backend.infer(np.stack([self.package.preprocess(picture) for picture in pictures]))
         probabilities = softmax(output.logits / manifest.calibration.temperature)
+        strange = p_unknown(manifest.calibration, probabilities, output.unknown)
         return [
             Prediction(
                 probabilities=probabilities[i],
@@ -105,6 +106,7 @@ class JointRecognizer(Recognizer):
                 class_scores=output.class_scores[i],
                 gate=output.gate[i],
                 activation=None if output.activation is None else output.activation[i],
+                p_unknown=None if strange is None else float(strange[i]),
             )
             for i in range(len(pictures))
         ]
@@ -164,6 +166,22 @@ def _on_cuda(device: str) -> bool:
 
         return torch.cuda.is_available()
     return device.startswith("cuda")
+
+
+def p_unknown(calibration: Calibration, probabilities: FloatArray, logits: FloatArray | None) -> FloatArray | None:
+    """Probability (B,) that pictures show none of the scenes; None where the model tells nothing of it.
+
+    Args:
+        calibration: of the model.
+        probabilities: (B, C) of the scenes, calibrated.
+        logits: (B,) the network's logit of `unknown`.
+    """
+    weights = calibration.unknown
+    if weights is None or logits is None:
+        return None
+    odds = weights.logit * logits + weights.entropy * entropy(probabilities) + weights.bias
+    probability: FloatArray = (1 / (1 + np.exp(-odds))).astype(np.float32)
+    return probability
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from config.plugins import Registry
 SEGMENTERS = Registry("segmenter", "models.segmenters")
 CLASSIFIERS = Registry("classifier", "models.classifiers")
 
-_MAP_SCALE = 2.0  # the class map has twice the resolution of the segmenter's logits
+_GATE_SCALE = 2  # the classifier sees class probabilities at half the resolution of the class map
 
 
 class SceneOutput(NamedTuple):
@@ -25,6 +25,7 @@ class SceneOutput(NamedTuple):
     class_scores: Tensor  # (B, h, w) float32, probability of the class in `class_map`
     gate: Tensor  # (B, H/32, W/32) float32 in 0..1, how open the semantic gate stands at each position
     activation: Tensor  # (B, H/32, W/32) float32, what each place adds to the logit of the best scene
+    unknown: Tensor  # (B,) float32 logit that the picture shows none of the scenes, not calibrated
 
 
 class TrainingOutput(NamedTuple):
@@ -33,8 +34,9 @@ class TrainingOutput(NamedTuple):
     scene: Tensor  # (B, C) logits
     rgb: Tensor  # (B, C) logits of the RGB branch alone
     semantic: Tensor  # (B, C) logits of the semantic branch alone
-    segmentation: Tensor  # (B, S, H/8, W/8) logits
+    segmentation: Tensor  # (B, S, H/4, W/4) logits
     gate: Tensor  # (B, H/32, W/32)
+    unknown: Tensor  # (B,) logit
 
 
 class SceneNetwork(nn.Module):
@@ -49,13 +51,13 @@ class SceneNetwork(nn.Module):
     def forward(self, picture: Tensor) -> SceneOutput:
         """Name the scenes of pictures (B, 3, H, W) float32 RGB, normalised as the manifest says."""
         features, segmentation = self.segmenter(picture)
-        output = self.classifier(features, segmentation.softmax(1))
-        larger = F.interpolate(segmentation, scale_factor=_MAP_SCALE, mode="bilinear", align_corners=False)
-        scores, channels = larger.softmax(1).max(1)
+        probabilities = segmentation.softmax(1)
+        output = self.classifier(features, for_classifier(probabilities))
+        scores, channels = probabilities.max(1)
         ids: Tensor = self.get_buffer("class_ids")
         class_map = ids.index_select(0, channels.flatten()).view_as(channels)
         activation = self.classifier.activation(output, output.scene.argmax(1))  # type: ignore[operator]
-        return SceneOutput(output.scene, class_map, scores, output.gate, activation)
+        return SceneOutput(output.scene, class_map, scores, output.gate, activation, output.unknown)
 
     def forward_training(self, picture: Tensor) -> TrainingOutput:
         """Logits of all heads for pictures (B, 3, H, W)."""
@@ -68,8 +70,15 @@ class SceneNetwork(nn.Module):
         return self._classify(features, segmentation)
 
     def _classify(self, features: Tensor, segmentation: Tensor) -> TrainingOutput:
-        output = self.classifier(features, segmentation.softmax(1))
-        return TrainingOutput(output.scene, output.rgb, output.semantic, segmentation, output.gate)
+        output = self.classifier(features, for_classifier(segmentation.softmax(1)))
+        return TrainingOutput(
+            output.scene, output.rgb, output.semantic, segmentation, output.gate, output.unknown
+        )
+
+
+def for_classifier(probabilities: Tensor) -> Tensor:
+    """Class probabilities (B, S, H/4, W/4) as the classifier takes them: (B, S, H/8, W/8)."""
+    return F.avg_pool2d(probabilities, _GATE_SCALE)
 
 
 def build_scene_network(manifest: Mapping[str, Any]) -> SceneNetwork:

@@ -159,6 +159,8 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
         "model": _model(state),
         "smoother": plain(state.smoother),
     }
+    if belief.p_unknown is not None:
+        body["p_unknown"] = float(belief.p_unknown)
     if state.groups:
         body["groups"] = {group: float(p) for group, p in state.groups.items()}
     if state.prediction.class_map is not None:

@@ -48,7 +48,8 @@ class SceneState:
         cut: a hard cut was found between the previous processed frame and this one.
         model: which model spoke.
         smoother: the smoother's kind and parameters.
-        groups: share of the smoothed probability per group of scenes ("indoor", "outdoor").
+        groups: smoothed probability per group of scenes ("indoor", "outdoor"); groups that share out all scenes sum to
+            1 - p(unknown).
         reused: the class map is a previous frame's; None where the segmentation is never reused.
     """
 

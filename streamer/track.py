@@ -53,7 +53,9 @@ class Track:
         """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
         is_cut = self._is_cut(frame)
         belief = self._smoother.update(
-            Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut)
+            Observation(
+                prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown
+            )
         )
         state = SceneState(
             frame=frame,
@@ -64,7 +66,7 @@ class Track:
             cut=is_cut,
             model=self._model,
             smoother=self._smoother_identity,
-            groups=self._recognizer.package.group_shares(belief.probabilities),
+            groups=self._recognizer.package.group_shares(belief.probabilities, belief.p_unknown),
         )
         self._count += 1
         return state

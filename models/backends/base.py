@@ -43,6 +43,7 @@ class NetworkOutput:
         gate: (B, h', w') float32 in 0..1.
         activation: (B, h', w') float32, what each place adds to the logit of the best scene; None from a graph that
             was written before there was such an output.
+        unknown: (B,) float32 logit that a picture shows none of the scenes; None likewise.
     """
 
     logits: FloatArray
@@ -50,6 +51,7 @@ class NetworkOutput:
     class_scores: FloatArray
     gate: FloatArray
     activation: FloatArray | None = None
+    unknown: FloatArray | None = None
 
 
 class Backend(ABC):

@@ -40,7 +40,7 @@ class OpenVinoBackend(Backend):
         self.device = _device(core, params.device)
         package.path("weights")  # the graph points into this file: check it before it is mapped
         graph = core.read_model(str(package.path("graph")))
-        self._has_activation = any("activation" in output.names for output in graph.outputs)
+        self._outputs = {name for output in graph.outputs for name in output.names}
         self._request = core.compile_model(graph, self.device, _settings(self.device, params)).create_infer_request()
 
     def infer(self, pictures: FloatArray) -> NetworkOutput:
@@ -56,7 +56,8 @@ class OpenVinoBackend(Backend):
             class_map=output("class_map").astype(np.uint8, copy=False),
             class_scores=output("class_scores"),
             gate=output("gate"),
-            activation=output("activation") if self._has_activation else None,
+            activation=output("activation") if "activation" in self._outputs else None,
+            unknown=output("unknown") if "unknown" in self._outputs else None,
         )
 
 

@@ -47,6 +47,7 @@ class TorchBackend(Backend):
             class_scores=output.class_scores.float().cpu().numpy(),
             gate=output.gate.float().cpu().numpy(),
             activation=output.activation.float().cpu().numpy(),
+            unknown=output.unknown.float().cpu().numpy(),
         )
 
 

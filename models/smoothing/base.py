@@ -20,6 +20,7 @@ class Observation:
         time_base: seconds per unit of pts.
         epoch: pts compare only within an epoch; a new one resets the smoother.
         cut: the picture changed hard here, so the past says little about the present.
+        p_unknown: probability that the picture shows none of the scenes; None where the model has no such.
     """
 
     probabilities: FloatArray
@@ -27,6 +28,7 @@ class Observation:
     time_base: Fraction
     epoch: int
     cut: bool = False
+    p_unknown: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -47,6 +49,7 @@ class Belief:
         changed: the stable scene changed with this observation (also true for the first one of an epoch).
         held: another scene leads the smoothed probabilities, but not clearly or long enough yet.
         unknown: no scene is probable enough to be believed.
+        p_unknown: smoothed probability that the pictures show none of the scenes; None where the model has no such.
     """
 
     probabilities: FloatArray
@@ -57,6 +60,7 @@ class Belief:
     changed: bool
     held: bool
     unknown: bool
+    p_unknown: float | None = None
 
 
 class Smoother(ABC):

@@ -31,7 +31,8 @@ class Params(PluginParams):
     confirm_s: how long it must keep that lead.
     cut_memory: share of the past's weight that survives a hard cut.
     cut_window_s: how long after a cut a challenger needs no waiting time.
-    unknown_threshold: smoothed probability under which no scene is believed; None takes the model's calibrated one.
+    unknown_threshold: smoothed 1 - p(unknown) under which no scene is believed, or smoothed best probability where
+        the model has no p(unknown); None takes the model's calibrated one.
     unknown_margin: how far above that threshold belief comes back.
     """
 
@@ -50,6 +51,8 @@ class _Track:
 
     epoch: int
     weighted: NDArray[np.float64]  # (C,) weighted sum of probabilities
+    strange: float  # weighted sum of p(unknown)
+    asks: bool  # whether the model has a p(unknown)
     weight: float  # sum of the weights
     last_s: float
     stable: int
@@ -79,7 +82,7 @@ class ExponentialSmoother(Smoother):
             self._average(track, observation)
             changed = self._decide(track, observation)
         smoothed = track.weighted / track.weight
-        self._believe(track, float(smoothed.max()))
+        self._believe(track, _known(track))
         return Belief(
             probabilities=smoothed.astype(np.float32),
             scene=track.stable,
@@ -89,6 +92,7 @@ class ExponentialSmoother(Smoother):
             changed=changed,
             held=int(smoothed.argmax()) != track.stable,
             unknown=track.unknown,
+            p_unknown=track.strange / track.weight if track.asks else None,
         )
 
     def describe(self) -> Mapping[str, object]:
@@ -102,6 +106,8 @@ class ExponentialSmoother(Smoother):
         return _Track(
             epoch=observation.epoch,
             weighted=probabilities * weight,
+            strange=(observation.p_unknown or 0.0) * weight,
+            asks=observation.p_unknown is not None,
             weight=weight,
             last_s=observation.seconds,
             stable=int(probabilities.argmax()),
@@ -121,6 +127,7 @@ class ExponentialSmoother(Smoother):
             gain = max(gain, self._gain(_FIRST_S))
             track.cut_s = observation.seconds
         track.weighted = track.weighted * keep + observation.probabilities * gain
+        track.strange = track.strange * keep + (observation.p_unknown or 0.0) * gain
         track.weight = track.weight * keep + gain
 
     def _decide(self, track: _Track, observation: Observation) -> bool:
@@ -129,9 +136,9 @@ class ExponentialSmoother(Smoother):
         leader = int(smoothed.argmax())
         now = observation.seconds
         margin = 0.0 if observation.cut else self.params.margin
-        # A challenger that is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
+        # What is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
         loosened = now - track.cut_s <= self.params.cut_window_s
-        credible = smoothed[leader] >= self.unknown_threshold or loosened
+        credible = _known(track) >= self.unknown_threshold or loosened
         if leader == track.stable or not credible or smoothed[leader] - smoothed[track.stable] < margin:
             track.challenger = None
             return False
@@ -143,10 +150,15 @@ class ExponentialSmoother(Smoother):
         track.challenger = None
         return True
 
-    def _believe(self, track: _Track, best: float) -> None:
+    def _believe(self, track: _Track, known: float) -> None:
         # Two thresholds, so that a probability that trembles around one does not make `unknown` flicker.
         back = self.unknown_threshold + (self.params.unknown_margin if track.unknown else 0.0)
-        track.unknown = best < back
+        track.unknown = known < back
+
+
+def _known(track: _Track) -> float:
+    """How sure it is that one of the scenes is shown, as the model's threshold means it."""
+    return 1.0 - track.strange / track.weight if track.asks else float(track.weighted.max() / track.weight)
 
 
 def build(params: Params, *, unknown_threshold: float = 0.0) -> ExponentialSmoother:

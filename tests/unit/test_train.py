@@ -12,16 +12,17 @@ import pytest
 import torch
 
 from config.errors import ConfigError
-from models.scene_network import build_scene_network
+from models.scene_network import TrainingOutput, build_scene_network
 from tools.data.manifest import Entry
 from tools.train import augment, loop, scoring
 from tools.train import stage as stage_module
 from tools.train.cache import PictureCache, is_grey
-from tools.train.data import NO_SCENE, Pool, Samples, dev_rows, epoch_order, learn_palette
+from tools.train.corpus import Corpus
+from tools.train.data import NO_SCENE, UNKNOWN, Pool, Samples, cut_map, dev_rows, epoch_order, learn_palette
 from tools.train.frozen import FrozenModule
-from tools.train.losses import segmentation_loss, soft_maps
-from tools.train.recipe import Augmentation, Recipe, find_recipe, read_recipe
-from tools.train.scoring import find_temperature, find_threshold
+from tools.train.losses import scene_loss, segmentation_loss
+from tools.train.recipe import Augmentation, Loss, Recipe, find_recipe, read_recipe
+from tools.train.scoring import find_temperature, find_threshold, find_unknown
 from tools.train.stage import learning_rate
 from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
 
@@ -63,17 +64,18 @@ def small_recipe(**changes: Any) -> Recipe:
     return Recipe(**(values | changes))
 
 
-def corpus(count: int = 24) -> loop.Corpus:
+def corpus(count: int = 24) -> Corpus:
     cache, targets = synthetic_cache(count)
     rows = np.arange(count)
     places = np.stack([np.zeros_like(rows), rows], axis=1)
-    return loop.Corpus(Pool((cache,), places, targets), cache, targets, rows, rows[:9], rows[:9])
+    wanted = np.zeros((count, len(COLOURS)), np.float32)
+    return Corpus(Pool((cache,), places, targets, wanted), cache, targets, rows, rows[:9], rows[:9])
 
 
 class RunsInTorch:
     """Stands in for `FrozenModule`: compiling would take most of these tests' time."""
 
-    def __init__(self, module: torch.nn.Module, _example: torch.Tensor) -> None:
+    def __init__(self, module: torch.nn.Module, _example: torch.Tensor, rough: bool = False) -> None:
         self.module = copy.deepcopy(module).eval()
 
     @torch.no_grad()
@@ -149,12 +151,21 @@ class TestAugmentation:
         cache, targets = synthetic_cache(6)
         places = np.stack([np.zeros(6, int), np.arange(6)], axis=1)
         palette = learn_palette(cache, np.arange(6), 0)
-        samples = Samples(Pool((cache,), places, targets), np.arange(6), 64, Augmentation(), palette, (5, 1))
+        pool = Pool((cache,), places, targets, np.zeros((6, 3), np.float32))
+        samples = Samples(pool, np.arange(6), 64, Augmentation(), palette, (5, 1))
         first, again = samples[3], samples[3]
         assert np.array_equal(first.picture, again.picture)
         assert first.picture.shape == (64, 64, 3)
         assert first.picture.dtype == np.uint8
         assert first.target == targets[3]
+        assert first.labels.shape == first.scores.shape == (16, 16, 3)
+
+    def test_close_ups_show_no_scene(self):
+        cache, targets = synthetic_cache(6)
+        pool = Pool((cache,), np.stack([np.zeros(6, int), np.arange(6)], axis=1), targets, np.zeros((6, 3), np.float32))
+        palette = learn_palette(cache, np.arange(6), 0)
+        samples = Samples(pool, np.arange(6), 64, Augmentation(close_up=1.0), palette, (5, 1))
+        assert {samples[i].target for i in range(6)} == {UNKNOWN}
 
     def test_grey_pictures_get_colour(self):
         cache, _ = synthetic_cache(6)
@@ -183,18 +194,64 @@ class TestTeacherMaps:
         assert scores[0, 0].tolist() == [128, 76, 51]
 
     def test_crop_and_mirror_follow_the_picture(self):
-        cache, _ = synthetic_cache(2)
-        labels, scores = torch.from_numpy(cache.labels), torch.from_numpy(cache.scores)
-        boxes = torch.tensor([[0.0, 0.0, 64.0, 32.0], [0.0, 0.0, 64.0, 64.0]])
-        soft = soft_maps(labels, scores, boxes, torch.tensor([False, True]), CLASSES, (8, 8))
-        assert soft.shape == (2, CLASSES, 8, 8)
-        assert torch.allclose(soft.sum(1), torch.ones(2, 8, 8), atol=1e-5)
-        assert bool((soft[0].argmax(0)[:7] == 3).all())  # the upper half only
-        assert soft[1].argmax(0)[7].unique().tolist() == [11]
+        values = np.arange(SIDE * SIDE).reshape(SIDE, SIDE, 1)
+        assert (cut_map(values, (0, 0, 256, 256), SIDE, False) == values).all()
+        assert (cut_map(values, (0, 0, 256, 256), SIDE, True) == values[:, ::-1]).all()
+        part = cut_map(values, (128, 64, 256, 192), 16, False)
+        assert part.shape == (16, 16, 1)
+        assert part[0, 0, 0] == 17 * SIDE + 33  # the middle of the first of 16 steps over 32 positions
+        assert part.max() < 48 * SIDE
 
     def test_loss_is_least_at_the_teacher(self):
-        soft = torch.rand(1, 4, 3, 3).softmax(1)
-        assert segmentation_loss(soft.log(), soft) < segmentation_loss(torch.zeros_like(soft), soft)
+        labels = torch.tensor([2, 0, 3], dtype=torch.uint8).expand(1, 3, 3, 3)
+        scores = torch.tensor([200, 40, 15], dtype=torch.uint8).expand(1, 3, 3, 3)
+        best = torch.tensor([40 / 255, 1e-6, 200 / 255, 15 / 255]).log().view(1, 4, 1, 1).expand(1, 4, 3, 3)
+        at_best = segmentation_loss(best, labels, scores)
+        assert at_best < segmentation_loss(torch.zeros(1, 4, 3, 3), labels, scores)
+        assert at_best == pytest.approx(-sum(p * np.log(p) for p in (200 / 255, 40 / 255, 15 / 255)), abs=1e-4)
+
+
+def output_of(scene: torch.Tensor, unknown: torch.Tensor) -> TrainingOutput:
+    nothing = torch.zeros(())
+    return TrainingOutput(scene, scene, scene, nothing, nothing, unknown)
+
+
+class TestSceneLoss:
+    weights = Loss(rgb=0, semantic=0, label_smoothing=0, unknown=0, uniform=0)
+    unasked = torch.zeros(2, 3)
+
+    def test_is_the_cross_entropy_of_known_scenes(self):
+        scene = torch.randn(2, 3)
+        target = torch.tensor([1, NO_SCENE])
+        wanted = torch.nn.functional.cross_entropy(scene[:1], target[:1])
+        assert scene_loss(output_of(scene, torch.zeros(2)), target, self.unasked, self.weights) == pytest.approx(
+            float(wanted)
+        )
+
+    def test_another_network_s_word_counts_by_its_share(self):
+        scene, other = torch.randn(1, 3), torch.tensor([[0.2, 0.5, 0.3]])
+        weights = self.weights.model_copy(update={"distillation": 0.25})
+        aims = 0.75 * torch.tensor([1.0, 0, 0]) + 0.25 * other[0]
+        wanted = -(aims * scene[0].log_softmax(0)).sum()
+        loss = scene_loss(output_of(scene, torch.zeros(1)), torch.tensor([0]), other, weights)
+        assert float(loss) == pytest.approx(float(wanted), rel=1e-5)
+
+    def test_strange_pictures_ask_for_equal_probabilities(self):
+        weights = self.weights.model_copy(update={"uniform": 1.0})
+        target = torch.tensor([UNKNOWN])
+        even = scene_loss(output_of(torch.zeros(1, 3), torch.zeros(1)), target, self.unasked[:1], weights)
+        sure = scene_loss(output_of(torch.tensor([[9.0, 0, 0]]), torch.zeros(1)), target, self.unasked[:1], weights)
+        assert float(even) == pytest.approx(np.log(3), rel=1e-5)
+        assert even < sure
+
+    def test_unknown_is_taught_by_scenes_and_strange_pictures_alone(self):
+        weights = self.weights.model_copy(update={"unknown": 1.0})
+        unknown = torch.tensor([5.0, -5.0], requires_grad=True)
+        loss = scene_loss(output_of(torch.zeros(2, 3), unknown), torch.tensor([UNKNOWN, NO_SCENE]), self.unasked, weights)
+        loss.backward()
+        assert unknown.grad is not None
+        assert unknown.grad[0] != 0
+        assert unknown.grad[1] == 0
 
 
 class TestCalibration:
@@ -207,8 +264,19 @@ class TestCalibration:
 
     def test_threshold_keeps_the_share_known(self):
         probabilities = np.random.default_rng(0).dirichlet([1.0] * 4, 1000)
-        threshold = find_threshold(probabilities, 0.95)
+        threshold = find_threshold(probabilities.max(axis=1), 0.95)
         assert (probabilities.max(axis=1) >= threshold).mean() >= 0.95
+
+
+    def test_unknown_is_told_by_what_tells_it(self):
+        rng = np.random.default_rng(0)
+        known = rng.normal(-2, 1, 500).astype(np.float32), rng.random(500)
+        strange = rng.normal(2, 1, 80).astype(np.float32), rng.random(80)
+        found = find_unknown(known, strange, ["a"] * 60 + ["b"] * 20)
+        assert found.logit > 1
+        odds = [found.logit * u + found.entropy * e + found.bias for u, e in (known, strange)]
+        assert (odds[0] < 0).mean() > 0.95
+        assert (odds[1] > 0).mean() > 0.9
 
 
 def test_frozen_module_says_what_torch_says():

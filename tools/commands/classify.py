@@ -103,7 +103,8 @@ def _report(path: str, prediction: Prediction, threshold: float) -> dict[str, An
     report = {
         "path": path,
         "top": [[scene, round(p, 6)] for scene, p in prediction.top(5)],
-        "unknown": prediction.top(1)[0][1] < threshold,
+        "unknown": prediction.known < threshold,
+        **({} if prediction.p_unknown is None else {"p_unknown": round(prediction.p_unknown, 6)}),
         "entropy": round(prediction.entropy, 6),
     }
     if prediction.class_map is not None:
@@ -122,7 +123,8 @@ def _print_text(report: dict[str, Any]) -> None:
     for scene, p in report["top"]:
         typer.echo(f"  {scene:<16} {p:6.1%}  {'█' * round(30 * p)}")
     if report["unknown"]:
-        typer.echo("  (none of the scenes is probable enough: unknown)")
+        surely = f", {report['p_unknown']:.0%}" if "p_unknown" in report else ""
+        typer.echo(f"  (probably none of the scenes: unknown{surely})")
     if "semantic" in report:
         seen = ", ".join(f"{name} {share:.0%}" for _, name, share in report["semantic"][:8])
         typer.echo(f"  sees: {seen or 'none of the classes it knows'}")

@@ -61,6 +61,13 @@ def random_box(side: int, settings: Augmentation, rng: np.random.Generator) -> B
     return 0, 0, side, side
 
 
+def close_up_box(side: int, _settings: Augmentation, rng: np.random.Generator) -> Box:
+    """A part of a square picture so small (6 to 14 % of its side) that it shows no scene any more."""
+    size = round(side * rng.uniform(0.06, 0.14))
+    left, top = (int(n) for n in rng.integers(side - size + 1, size=2))
+    return left, top, left + size, top + size
+
+
 def crop(rgb: Picture, box: Box, size: int) -> Picture:
     """Cut out `box` and scale it to (size, size)."""
     left, top, right, bottom = box
@@ -115,8 +122,8 @@ def jitter(rgb: Picture, strength: float, rng: np.random.Generator) -> Picture:
 
 
 def degrade(rgb: Picture, rng: np.random.Generator) -> Picture:
-    """What cameras and networks do to a picture: blur, noise, JPEG or low light, one of them."""
-    kind = int(rng.integers(4))
+    """What cameras and networks do to a picture: blur, noise, JPEG, low or too much light, haze, one of them."""
+    kind = int(rng.integers(8))
     if kind == 0:
         return np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3)), np.uint8)
     if kind == 1:
@@ -125,8 +132,29 @@ def degrade(rgb: Picture, rng: np.random.Generator) -> Picture:
         quality = int(rng.integers(25, 90))
         _, data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    if kind == 3:
+        return _motion_blur(rgb, rng)
+    if kind == 4:
+        side = round(min(rgb.shape[:2]) * rng.uniform(0.3, 0.6))
+        return crop(crop(rgb, (0, 0, rgb.shape[1], rgb.shape[0]), side), (0, 0, side, side), rgb.shape[0])
+    if kind == 5:
+        return _clip(rgb * rng.uniform(1.2, 2.0))
+    if kind == 6:
+        haze = rng.uniform(0.2, 0.6)
+        return _clip(rgb * (1 - haze) + 255 * haze * rng.uniform(0.7, 0.95))
     dark = 255 * np.power(rgb.astype(np.float32) / 255, rng.uniform(1.2, 2.4)) * rng.uniform(0.5, 1.0)
     return _noise(dark, rng.uniform(2, 8), rng)
+
+
+def _motion_blur(rgb: Picture, rng: np.random.Generator) -> Picture:
+    """Blur along a line, as a hand or a car makes it."""
+    length = int(rng.integers(3, 10))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, math.pi)
+    middle, reach = (length - 1) / 2, (length - 1) / 2
+    for t in np.linspace(-reach, reach, 2 * length):
+        kernel[round(middle + t * math.sin(angle)), round(middle + t * math.cos(angle))] = 1
+    return np.asarray(cv2.filter2D(rgb, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _noise(rgb: NDArray[np.floating[Any]], deviation: float, rng: np.random.Generator) -> Picture:

@@ -18,26 +18,32 @@ from tools.train.recipe import Augmentation
 from tools.train.teacher import CLASSES, SIDE
 
 NO_SCENE = -1  # target of a picture that teaches the segmentation only
+MAP_STRIDE = 4  # pixels of a training picture that a position of its class map stands for
+UNKNOWN = -2  # target of a picture that shows none of the scenes
 
 
 class Sample(NamedTuple):
     """One picture to learn from; a batch has the same fields with a leading dimension."""
 
     picture: NDArray[np.uint8]  # (size, size, 3) RGB
-    target: int  # scene, or NO_SCENE
-    labels: NDArray[np.uint8]  # (64, 64, 3), the teacher's map of the whole picture
-    scores: NDArray[np.uint8]  # (64, 64, 3)
-    box: NDArray[np.float32]  # (4,) left, top, right, bottom of what was cut out, in positions of that map
-    mirrored: bool
+    target: int  # scene, NO_SCENE or UNKNOWN
+    wanted: NDArray[np.float32]  # (C,) what another network says of the scenes; zeros where it was not asked
+    labels: NDArray[np.uint8]  # (size / 4, size / 4, 3), the teacher's three best classes at each position
+    scores: NDArray[np.uint8]  # the same shape
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Pictures that training draws from: rows of caches, with their scenes."""
+    """Pictures that training draws from: rows of caches, with their scenes.
+
+    wanted: (N, C) float32, what a network that never learnt from a picture says of its scene; rows of zeros where none
+        was asked.
+    """
 
     caches: tuple[PictureCache, ...]
     places: NDArray[np.int64]  # (N, 2): which cache, which row
     targets: NDArray[np.int64]  # (N,)
+    wanted: NDArray[np.float32]
 
 
 def dev_rows(entries: tuple[Entry, ...], share: float) -> NDArray[np.bool_]:
@@ -62,7 +68,7 @@ def epoch_order(targets: NDArray[np.int64], balance: float, count: int, seed: tu
     rng = np.random.default_rng(seed)
     _, inverse, sizes = np.unique(targets, return_inverse=True, return_counts=True)
     weights = (1.0 / sizes**balance)[inverse]
-    scenes = targets != NO_SCENE
+    scenes = targets >= 0
     if scenes.any():  # on average a picture weighs 1, so that those without a scene keep their share
         weights[scenes] /= weights[scenes].mean()
     weights[~scenes] = 1.0
@@ -101,9 +107,11 @@ class Samples(Dataset[Sample]):
         position = self.order[index]
         which, row = self.pool.places[position]
         cache = self.pool.caches[which]
+        target = int(self.pool.targets[position])
+        close_up = target >= 0 and rng.random() < self.settings.close_up
         labels, scores = np.array(cache.labels[row]), np.array(cache.scores[row])
         rgb = self._colour(np.array(cache.pictures[row]), bool(cache.grey[row]), labels, scores, rng)
-        box = augment.random_box(PICTURE_SIDE, self.settings, rng)
+        box = (augment.close_up_box if close_up else augment.random_box)(PICTURE_SIDE, self.settings, rng)
         rgb = augment.crop(rgb, box, self.size)
         mirrored = bool(rng.random() < 0.5)
         if mirrored:
@@ -111,8 +119,9 @@ class Samples(Dataset[Sample]):
         rgb = augment.jitter(rgb, self.settings.jitter, rng)
         if rng.random() < self.settings.degrade:
             rgb = augment.degrade(rgb, rng)
-        place = np.array(box, dtype=np.float32) * (SIDE / PICTURE_SIDE)
-        return Sample(rgb, int(self.pool.targets[position]), labels, scores, place, mirrored)
+        target = UNKNOWN if close_up else target
+        labels, scores = (cut_map(values, box, self.size // MAP_STRIDE, mirrored) for values in (labels, scores))
+        return Sample(rgb, target, self.pool.wanted[position], labels, scores)
 
     def _colour(
         self,
@@ -128,6 +137,22 @@ class Samples(Dataset[Sample]):
             rgb = augment.to_grey(rgb)
             grey = True
         return augment.tint(rgb, rng) if rng.random() < (0.4 if grey else 0.2) else rgb
+
+
+def cut_map(values: NDArray[np.uint8], box: augment.Box, side: int, mirrored: bool) -> NDArray[np.uint8]:
+    """What a map (SIDE, SIDE, K) of the whole picture has, nearest, at the positions of a part of it, (side, side, K).
+
+    Args:
+        values: the map.
+        box: the part, in pixels of the cached picture.
+        side: positions that the part is scaled to.
+        mirrored: the part is mirrored after it was cut out.
+    """
+    left, top, right, bottom = (edge * SIDE / PICTURE_SIDE for edge in box)
+    steps = (np.arange(side) + 0.5) / side
+    rows = np.minimum(top + steps * (bottom - top), SIDE - 1).astype(int)
+    columns = np.minimum(left + steps * (right - left), SIDE - 1).astype(int)
+    return np.ascontiguousarray(values[rows[:, None], columns[::-1] if mirrored else columns])
 
 
 def learn_palette(cache: PictureCache, rows: NDArray[np.int64], seed: int, pictures: int = 600) -> augment.Palette:

@@ -7,6 +7,8 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from tools.train.mixed import has_bfloat16
+
 
 class FrozenModule:
     """A module's outputs under the weights it had when this was built; no gradients, evaluation mode.
@@ -14,9 +16,10 @@ class FrozenModule:
     Args:
         module: takes one tensor, returns a tensor or a tuple of tensors.
         example: an input of the shape that will come; the batch size may vary.
+        rough: bfloat16 where the CPU computes in it, for training; figures are taken in float32.
     """
 
-    def __init__(self, module: nn.Module, example: Tensor) -> None:
+    def __init__(self, module: nn.Module, example: Tensor, rough: bool = False) -> None:
         from models.openvino_library import ov
 
         training = module.training
@@ -25,7 +28,8 @@ class FrozenModule:
             warnings.simplefilter("ignore")  # tracing announces its retirement at every call
             model = ov.convert_model(module, example_input=example, input=[(-1, *example.shape[1:])])
         module.train(training)
-        self._request = ov.Core().compile_model(model, "CPU").create_infer_request()
+        settings = {"INFERENCE_PRECISION_HINT": "bf16" if rough and has_bfloat16() else "f32"}
+        self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
         """Run on (B, ...) float32; the results are copies."""

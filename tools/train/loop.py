@@ -21,16 +21,16 @@ from torch.utils.data import DataLoader
 
 from config.errors import UserError
 from models.layers.efficientnet_lite import Pyramid
-from models.scene_network import SceneNetwork, build_scene_network
+from models.scene_network import SceneNetwork, TrainingOutput, build_scene_network
 from tools import metrics
-from tools.data.manifest import Entry, PictureManifest
 from tools.export import load_weights
 from tools.progress import CountProgress
+from tools.train import mixed
 from tools.train import stage as stages
-from tools.train.cache import PictureCache, build_cache
-from tools.train.data import NO_SCENE, Pool, Sample, Samples, dev_rows, epoch_order, learn_palette
+from tools.train.corpus import Corpus, load_corpus
+from tools.train.data import Sample, Samples, epoch_order, learn_palette
 from tools.train.imagenet import load_imagenet
-from tools.train.losses import scene_loss, segmentation_loss, soft_maps
+from tools.train.losses import scene_loss, segmentation_loss
 from tools.train.package import package_model
 from tools.train.recipe import Recipe, Stage, read_recipe
 from tools.train.report import report
@@ -38,18 +38,6 @@ from tools.train.scoring import normalise, score
 
 Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Everything a run learns from and is selected on."""
-
-    pool: Pool
-    scenes: PictureCache
-    targets: Rows  # of every picture in `scenes`
-    train: Rows  # rows of `scenes`
-    dev: Rows
-    val: Rows
 
 
 @dataclass
@@ -86,34 +74,13 @@ def release(recipe: Recipe, corpus: Corpus, output: Path) -> None:
     """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
     best = load_checkpoint(output / "best.pt")
     assert best is not None
-    counts = np.bincount(corpus.targets[corpus.train], minlength=len(recipe.labels))
-    shown = np.power(counts, 1 - recipe.balance, dtype=np.float64)
     folder = output / "model"
-    package_model(recipe, best["network"], corpus.scenes, corpus.dev, corpus.targets[corpus.dev], shown, folder)
+    package_model(recipe, best["network"], corpus, folder)
     network = build_scene_network(recipe.network())
     load_weights(network, folder / "weights.safetensors")
     palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
     figures = report(network, corpus.scenes, corpus.val, corpus.targets[corpus.val], palette, recipe)
     (output / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-def load_corpus(recipe: Recipe, root: Path, cache: Path, say: Say) -> Corpus:
-    """Read the manifests, fill the caches, set dev aside."""
-    manifest = PictureManifest.read(root / recipe.data.scenes, root)
-    scenes = _cached(manifest, root, recipe, cache / "scenes", say)
-    targets = manifest.targets(recipe.labels)
-    dev, train, val = _split(manifest.entries, recipe.data.dev_share)
-    places = [np.stack([np.zeros_like(train), train], axis=1)]
-    pool_targets = [targets[train]]
-    caches = [scenes]
-    if recipe.data.extra:
-        extra = PictureManifest.read(root / recipe.data.extra, root, scene_column="ade20k_scene")
-        caches.append(_cached(extra, root, recipe, cache / "extra", say))
-        rows = np.arange(len(extra))
-        places.append(np.stack([np.ones_like(rows), rows], axis=1))
-        pool_targets.append(np.array([_extra_target(e, recipe) for e in extra.entries]))
-    pool = Pool(tuple(caches), np.concatenate(places), np.concatenate(pool_targets))
-    return Corpus(pool, scenes, targets, train, dev, val)
 
 
 class Trainer:
@@ -128,6 +95,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.network = build_scene_network(recipe.network()).to(memory_format=torch.channels_last)
         load_imagenet(self.network)
+        mixed.quicken_strided_depthwise(self.network)
         self.average = copy.deepcopy(self.network)
         self.progress = Progress()
         self.palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
@@ -185,12 +153,12 @@ class Trainer:
 
     def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid]) -> float:
         assert self.optimizer is not None
-        picture, target, labels, scores, boxes, mirrored = (torch.as_tensor(x) for x in batch)
-        output = self.network.forward_from(encode(normalise(picture, self.recipe.mean, self.recipe.std)))
-        classes, *size = output.segmentation.shape[1:]
-        soft = soft_maps(labels, scores, boxes, mirrored, classes, (size[0], size[1]))
-        loss = scene_loss(output, target, self.recipe.loss)
-        loss = loss + self.recipe.loss.segmentation * segmentation_loss(output.segmentation, soft)
+        picture, target, wanted, labels, scores = (torch.as_tensor(x) for x in batch)
+        with mixed.autocast():
+            output = self.network.forward_from(encode(normalise(picture, self.recipe.mean, self.recipe.std)))
+        output = TrainingOutput(*(part.float() for part in output))
+        loss = scene_loss(output, target, wanted, self.recipe.loss)
+        loss = loss + self.recipe.loss.segmentation * segmentation_loss(output.segmentation, labels, scores)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -262,28 +230,6 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
-
-
-def _cached(manifest: PictureManifest, root: Path, recipe: Recipe, folder: Path, say: Say) -> PictureCache:
-    paths = [manifest.path(i) for i in range(len(manifest))]
-
-    def report(what: str, done: int, total: int) -> None:
-        if done % 10 == 0 or done == total:
-            say(f"{folder.name}: {what} {done}/{total}")
-
-    return build_cache(paths, folder, root / recipe.data.teacher, report=report)
-
-
-def _split(entries: tuple[Entry, ...], dev_share: float) -> tuple[Rows, Rows, Rows]:
-    """Rows of dev, train without dev, and val."""
-    train = np.flatnonzero([e.split == "train" for e in entries])
-    chosen = dev_rows(tuple(entries[i] for i in train), dev_share)
-    return train[chosen], train[~chosen], np.flatnonzero([e.split == "val" for e in entries])
-
-
-def _extra_target(entry: Entry, recipe: Recipe) -> int:
-    scene = recipe.data.extra_scenes.get(entry.scene)
-    return NO_SCENE if scene is None else recipe.labels.index(scene)
 
 
 def _tensors(network: SceneNetwork) -> list[Tensor]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from models.package import Calibration
+from models.prediction import entropy
 from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
 from tools.export import export_graph, load_weights, save_weights
-from tools.train.cache import PictureCache
+from tools.train.corpus import Corpus
 from tools.train.recipe import Recipe
-from tools.train.scoring import find_temperature, find_threshold, normalise, score, whole_picture
+from tools.train.scoring import find_temperature, find_threshold, find_unknown, normalise, score, whole_picture
 
 _GRAPH_CHECKS = 16  # pictures on which the graph is compared with torch
 
@@ -24,18 +25,19 @@ _GRAPH_CHECKS = 16  # pictures on which the graph is compared with torch
 def package_model(
     recipe: Recipe,
     state: dict[str, torch.Tensor],
-    cache: PictureCache,
-    dev: NDArray[np.int64],
-    targets: NDArray[np.int64],
-    shown: NDArray[np.float64],
+    corpus: Corpus,
     folder: Path,
 ) -> dict[str, Any]:
-    """Write a model's folder from the weights `state`; `dev` are rows of the cache, `targets` their scenes.
-    `shown` (C,) is how often training showed each scene; what is rare there is favoured by as much as the recipe says
-    (Menon et al., "Long-tail learning via logit adjustment", arXiv 2007.07314).
+    """Write a model's folder from the weights `state`, calibrated on the corpus' dev and strange pictures.
+
+    A scene that training showed rarely is favoured by as much as the recipe says (Menon et al., "Long-tail learning via
+    logit adjustment", arXiv 2007.07314).
 
     Returns the content of `model.json`.
     """
+    cache, dev, targets = corpus.scenes, corpus.dev, corpus.targets[corpus.dev]
+    counts = np.bincount(corpus.targets[corpus.train], minlength=len(recipe.labels))
+    shown = np.power(counts, 1 - recipe.balance, dtype=np.float64)
     folder.mkdir(parents=True, exist_ok=True)
     network = build_scene_network(recipe.network())
     network.load_state_dict(state)
@@ -45,22 +47,36 @@ def package_model(
     save_weights(network, weights)
     load_weights(network, weights)  # calibrate what is shipped: float16
     network.eval()
-    logits = score(network, cache, dev, recipe).scene
-    temperature = find_temperature(logits, targets)
-    threshold = find_threshold(metrics.softmax(logits, temperature), recipe.known_share)
+    calibration = calibrate(network, corpus, recipe)
     checks = dev[np.linspace(0, len(dev) - 1, min(_GRAPH_CHECKS, len(dev))).astype(np.int64)]
     pictures = torch.from_numpy(np.stack([whole_picture(cache.pictures[r], recipe.size) for r in checks]))
     size = (recipe.size, recipe.size)
     export_graph(network, weights, graph, size, normalise(pictures, recipe.mean, recipe.std).numpy())
-    manifest = _manifest(recipe, network, temperature, threshold, {"weights": weights, "graph": graph})
+    manifest = _manifest(recipe, network, calibration, {"weights": weights, "graph": graph})
     part = folder / "model.part"
     part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     part.replace(folder / "model.json")
     return manifest
 
 
+def calibrate(network: SceneNetwork, corpus: Corpus, recipe: Recipe) -> Calibration:
+    """Temperature, p(unknown) and the threshold that leaves the recipe's share of dev known."""
+    dev = score(network, corpus.scenes, corpus.dev, recipe)
+    temperature = find_temperature(dev.scene, corpus.targets[corpus.dev])
+    probabilities = metrics.softmax(dev.scene, temperature)
+    unknown, known = None, probabilities.max(axis=1)
+    if corpus.strange is not None:
+        odd = score(network, corpus.strange, np.arange(len(corpus.strange.grey)), recipe)
+        entropies = entropy(probabilities), entropy(metrics.softmax(odd.scene, temperature))
+        unknown = find_unknown((dev.unknown, entropies[0]), (odd.unknown, entropies[1]), corpus.strange_kinds)
+        odds = unknown.logit * dev.unknown + unknown.entropy * entropies[0] + unknown.bias
+        known = 1 - 1 / (1 + np.exp(-odds))
+    threshold = find_threshold(known, recipe.known_share)
+    return Calibration(temperature=temperature, unknown_threshold=threshold, unknown=unknown)
+
+
 def _manifest(
-    recipe: Recipe, network: SceneNetwork, temperature: float, threshold: float, files: dict[str, Path]
+    recipe: Recipe, network: SceneNetwork, calibration: Calibration, files: dict[str, Path]
 ) -> dict[str, Any]:
     class_ids: list[int] = network.get_buffer("class_ids").tolist()
     return {
@@ -72,7 +88,7 @@ def _manifest(
         "labels": recipe.labels,
         "semantic_classes": class_ids,
         "groups": recipe.groups,
-        "calibration": {"temperature": temperature, "unknown_threshold": threshold},
+        "calibration": calibration.model_dump(exclude_none=True),
         "files": {
             part: {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
             for part, path in files.items()

@@ -28,8 +28,8 @@ class Data(_Part):
     """Where the pictures and the teacher are, relative to the data folder."""
 
     scenes: str  # CSV: path, scene, split, source, group
-    extra: str | None = None  # CSV: path, ade20k_scene; pictures for the segmentation
-    extra_scenes: dict[str, str] = {}  # ade20k_scene -> scene: these pictures teach the scene too
+    unknowns: bool = False  # learn from pictures of none of the scenes, which `tools.data.unknowns` makes
+    pictures: tuple[str, ...] = ()  # globs of further pictures, for the segmentation
     teacher: str
     dev_share: float = Field(default=0.1, gt=0, lt=0.5)
 
@@ -43,6 +43,7 @@ class Augmentation(_Part):
     colourise: float = 0.7  # a grey picture is given colour
     jitter: float = 0.3  # brightness, contrast, saturation
     degrade: float = 0.25  # blur, noise, JPEG or low light
+    close_up: float = 0.0  # so small a part that it shows no scene: it teaches what is unknown
 
 
 class Loss(_Part):
@@ -52,6 +53,9 @@ class Loss(_Part):
     semantic: float = 0.3
     segmentation: float = 1.0
     label_smoothing: float = 0.1
+    distillation: float = Field(default=0.0, ge=0, le=1)  # share of another network's word in the scene's target
+    unknown: float = 0.3  # of the logit of `unknown`
+    uniform: float = 0.5  # of equal probabilities for pictures of none of the scenes
 
 
 class Stage(_Part):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.package import UnknownCalibration
 from models.scene_network import SceneNetwork
 from tools import metrics
 from tools.train.cache import PictureCache
@@ -17,14 +19,18 @@ from tools.train.frozen import FrozenModule
 from tools.train.recipe import Recipe
 
 _BATCH = 32
+_NEWTON_STEPS = 50
+_RIDGE = 1e-3
 
 
 class Scores(NamedTuple):
-    """Logits (N, C) of the three heads, and per picture the share of positions that agree with the teacher (N,)."""
+    """Logits (N, C) of the three heads, (N,) of unknown, and per picture the share of positions that agree with the
+    teacher (N,)."""
 
     scene: NDArray[np.float32]
     rgb: NDArray[np.float32]
     semantic: NDArray[np.float32]
+    unknown: NDArray[np.float32]
     agreement: NDArray[np.float32]
 
 
@@ -35,7 +41,8 @@ class _Heads(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         output = self.network.forward_training(picture)
-        return output.scene, output.rgb, output.semantic, output.segmentation.argmax(1).to(torch.int32)
+        classes = output.segmentation.argmax(1).to(torch.int32)
+        return output.scene, output.rgb, output.semantic, output.unknown, classes
 
 
 def normalise(pictures: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
@@ -71,9 +78,37 @@ def find_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) ->
     return float(np.round(candidates[int(np.argmin(losses))], 3))
 
 
-def find_threshold(probabilities: NDArray[np.float64], known_share: float) -> float:
-    """The largest top probability, to three digits, that at least `known_share` of the samples reach."""
-    return float(np.floor(np.quantile(probabilities.max(axis=1), 1 - known_share) * 1000) / 1000)
+def find_threshold(known: NDArray[np.floating[Any]], known_share: float) -> float:
+    """The largest value, to three digits, that at least `known_share` of `known` (N,) reach."""
+    return float(np.floor(np.quantile(known, 1 - known_share) * 1000) / 1000)
+
+
+def find_unknown(
+    known: tuple[NDArray[np.float32], NDArray[np.float64]],
+    strange: tuple[NDArray[np.float32], NDArray[np.float64]],
+    kinds: Sequence[str],
+) -> UnknownCalibration:
+    """Weights of p(unknown): logistic regression on the network's logit of unknown and the entropy of its scenes.
+
+    Half of the weight is on the known pictures, half on the strange ones, every kind of these alike.
+
+    Args:
+        known: logits (N,) and entropies (N,) of pictures of the scenes.
+        strange: the same (M,) of pictures of none of them.
+        kinds: M names.
+    """
+    names, kind, counts = np.unique(kinds, return_inverse=True, return_counts=True)
+    weights = np.concatenate([np.full(len(known[0]), 1 / len(known[0])), 1 / (len(names) * counts[kind])])
+    x = np.concatenate([np.stack(known, axis=1), np.stack(strange, axis=1)])
+    x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    y = np.concatenate([np.zeros(len(known[0])), np.ones(len(strange[0]))])
+    w = np.zeros(3)
+    for _ in range(_NEWTON_STEPS):  # Newton's method; the small ridge keeps it in place where the classes part cleanly
+        p = 1 / (1 + np.exp(-x @ w))
+        slope = x.T @ (weights * (p - y)) + _RIDGE * w
+        bend = (x * (weights * p * (1 - p))[:, None]).T @ x + _RIDGE * np.eye(3)
+        w -= np.linalg.solve(bend, slope)
+    return UnknownCalibration(logit=round(w[0], 4), entropy=round(w[1], 4), bias=round(w[2], 4))
 
 
 def _agreement(classes: NDArray[np.int32], teacher: NDArray[np.uint8]) -> float:

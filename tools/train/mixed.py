@@ -1,0 +1,63 @@
+"""Training in bfloat16 on CPUs that compute in it, twice as quick as in float32, with one exception.
+
+oneDNN (of torch 2.14) has no quick backward pass for strided depthwise convolutions in bfloat16: the two of
+EfficientNet-Lite0 that are trained take a third of a step. Theirs runs in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def autocast() -> torch.autocast:
+    """bfloat16 where this CPU computes in it, else nothing changes."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16())
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU has instructions for bfloat16."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def quicken_strided_depthwise(network: nn.Module) -> None:
+    """Let the strided depthwise convolutions of `network` compute their gradients in float32 under `autocast`."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1 and module.stride != (1, 1):
+            module.forward = _Quickened(module)  # type: ignore[method-assign]
+
+
+class _Quickened:
+    """The forward function of a depthwise convolution."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        self._convolution = convolution
+
+    def __call__(self, x: Tensor) -> Tensor:
+        weight, stride, padding = self._convolution.weight, self._convolution.stride, self._convolution.padding
+        if not torch.is_autocast_enabled("cpu"):
+            return F.conv2d(x, weight, None, stride, padding, groups=weight.shape[0])
+        result: Tensor = _DepthwiseFloatGradient.apply(x, weight, stride, padding)
+        return result
+
+
+class _DepthwiseFloatGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = stride, padding
+        with torch.autocast("cpu", enabled=False):
+            return F.conv2d(x.bfloat16(), weight.bfloat16(), None, stride, padding, groups=weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        needed = (ctx.needs_input_grad[0], ctx.needs_input_grad[1], False)
+        of_x, of_weight, _ = torch.ops.aten.convolution_backward(
+            gradient.float(), x.float(), weight.float(), None, ctx.stride, ctx.padding, (1, 1), False, (0, 0),
+            weight.shape[0], needed,
+        )  # fmt: skip
+        return (of_x.to(x.dtype) if needed[0] else None), of_weight, None, None
