@@ -71,9 +71,7 @@ class SceneNetwork(nn.Module):
 
     def _classify(self, features: Tensor, segmentation: Tensor) -> TrainingOutput:
         output = self.classifier(features, for_classifier(segmentation.softmax(1)))
-        return TrainingOutput(
-            output.scene, output.rgb, output.semantic, segmentation, output.gate, output.unknown
-        )
+        return TrainingOutput(output.scene, output.rgb, output.semantic, segmentation, output.gate, output.unknown)
 
 
 def for_classifier(probabilities: Tensor) -> Tensor:

@@ -53,9 +53,7 @@ class Track:
         """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
         is_cut = self._is_cut(frame)
         belief = self._smoother.update(
-            Observation(
-                prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown
-            )
+            Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
         )
         state = SceneState(
             frame=frame,

@@ -1,7 +1,8 @@
 """How long a model takes for one frame, from the decoded picture to the prediction, beside a network that people know.
 
-The known network is torchvision's ResNet-18 at 224×224 on OpenVINO in the same run, with as many threads; of it the network
-alone is timed, of the model also the preprocessing. They take turns, so that what else the machine does hits both.
+The known network is torchvision's ResNet-18 at 224×224 on OpenVINO in the same run, with as many threads; of it the
+network alone is timed, of the model also the preprocessing. They take turns, so that what else the machine does hits
+both.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Its encoder is shared: a classifier goes on from the same features, so that a picture is encoded once.
 The decoder follows Lin et al., "Feature Pyramid Networks" (arXiv 1612.03144), with depthwise-separable convolutions and
-the picture's mean as context (Liu et al., "ParseNet", arXiv 1506.04579). Its last layer gives four sets of logits to each
-position, which are laid out as 2x2 positions (Shi et al., "sub-pixel convolution", arXiv 1609.05158): borders twice as
-fine, at no more cost than an eighth of the picture's size.
+the picture's mean as context (Liu et al., "ParseNet", arXiv 1506.04579). Its last layer gives four sets of logits to
+each position, which are laid out as 2x2 positions (Shi et al., "sub-pixel convolution", arXiv 1609.05158): borders
+twice as fine, at the cost of an eighth of the picture's size.
 """
 
 from __future__ import annotations

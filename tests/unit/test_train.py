@@ -24,7 +24,7 @@ from tools.train.losses import scene_loss, segmentation_loss
 from tools.train.recipe import Augmentation, Loss, Recipe, find_recipe, read_recipe
 from tools.train.scoring import find_temperature, find_threshold, find_unknown
 from tools.train.stage import learning_rate
-from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
+from tools.train.teacher import SIDE, TOP, top_classes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -247,7 +247,9 @@ class TestSceneLoss:
     def test_unknown_is_taught_by_scenes_and_strange_pictures_alone(self):
         weights = self.weights.model_copy(update={"unknown": 1.0})
         unknown = torch.tensor([5.0, -5.0], requires_grad=True)
-        loss = scene_loss(output_of(torch.zeros(2, 3), unknown), torch.tensor([UNKNOWN, NO_SCENE]), self.unasked, weights)
+        loss = scene_loss(
+            output_of(torch.zeros(2, 3), unknown), torch.tensor([UNKNOWN, NO_SCENE]), self.unasked, weights
+        )
         loss.backward()
         assert unknown.grad is not None
         assert unknown.grad[0] != 0
@@ -266,7 +268,6 @@ class TestCalibration:
         probabilities = np.random.default_rng(0).dirichlet([1.0] * 4, 1000)
         threshold = find_threshold(probabilities.max(axis=1), 0.95)
         assert (probabilities.max(axis=1) >= threshold).mean() >= 0.95
-
 
     def test_unknown_is_told_by_what_tells_it(self):
         rng = np.random.default_rng(0)

@@ -20,7 +20,8 @@ def benchmark(
         bool, typer.Option("--stem", help="The sparse semantic stem against the dense one instead.")
     ] = False,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="A model on one 720p frame, beside ResNet-18, instead.")
+        str | None,
+        typer.Option("--model", metavar="NAME", help="A model on one 720p frame, beside ResNet-18, instead."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads of the networks (--model).")] = 2,
     as_json: options.Json = False,

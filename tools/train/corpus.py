@@ -3,8 +3,8 @@
 All pictures are decoded once and segmented by the teacher (`cache.py`), manifest by manifest. Besides the table of
 scenes there are, where the recipe asks for them:
 `unknowns`: the tune part of the pictures that `tools.data.unknowns` makes, and of the ADE20K pictures that show one of
-the scenes; the report part is never seen. `CALIBRATION_SHARE` of the strange ones is kept from training, to find out how
-surprised the trained network is by what it never saw.
+the scenes; the report part is never seen. `CALIBRATION_SHARE` of the strange ones is kept from training, to find out
+how surprised the trained network is by what it never saw.
 `pictures`: globs of further pictures that teach the segmentation alone.
 """
 

@@ -1,9 +1,9 @@
 """Soft targets: what a classifier that never saw a picture says of its scene.
 
 Labels of scenes are often a matter of opinion, and some are wrong. A second opinion comes from logistic regression on
-frozen features: ImageNet's EfficientNet-Lite0, 1 and 2 (pooled) and the teacher's class shares, of the whole picture and
-of its nine parts. It is fitted on four fifths of the pictures and asked about the last (out of fold), five times, so that
-it cannot repeat a label by heart; pictures of one group stay in one fold.
+frozen features: ImageNet's EfficientNet-Lite0, 1 and 2 (pooled) and the teacher's class shares, of the whole picture
+and of its nine parts. It is fitted on four fifths of the pictures and asked about the last (out of fold), five times,
+so that it cannot repeat a label by heart; pictures of one group stay in one fold.
 """
 
 from __future__ import annotations

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from config.errors import UserError
+from models import load_recognizer
 from models.layers.efficientnet_lite import Pyramid
 from models.scene_network import SceneNetwork, TrainingOutput, build_scene_network
 from tools import metrics
@@ -31,10 +33,12 @@ from tools.train.corpus import Corpus, load_corpus
 from tools.train.data import Sample, Samples, epoch_order, learn_palette
 from tools.train.imagenet import load_imagenet
 from tools.train.losses import scene_loss, segmentation_loss
+from tools.train.masks import camvid_accuracy
 from tools.train.package import package_model
 from tools.train.recipe import Recipe, Stage, read_recipe
 from tools.train.report import report
 from tools.train.scoring import normalise, score
+from tools.train.teacher import Teacher
 
 Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -66,11 +70,11 @@ def main_train(
     corpus = load_corpus(plan, root, output / "cache", say)
     say(f"{len(corpus.train)} pictures to train on, {len(corpus.dev)} in dev, {len(corpus.val)} in val")
     Trainer(plan, corpus, output, workers, say).run(resume)
-    release(plan, corpus, output)
+    release(plan, corpus, root, output)
     say(f"wrote {output / 'model'} and {output / 'report.json'}")
 
 
-def release(recipe: Recipe, corpus: Corpus, output: Path) -> None:
+def release(recipe: Recipe, corpus: Corpus, root: Path, output: Path) -> None:
     """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
     best = load_checkpoint(output / "best.pt")
     assert best is not None
@@ -80,7 +84,23 @@ def release(recipe: Recipe, corpus: Corpus, output: Path) -> None:
     load_weights(network, folder / "weights.safetensors")
     palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
     figures = report(network, corpus.scenes, corpus.val, corpus.targets[corpus.val], palette, recipe)
+    if recipe.data.masks:
+        figures["camvid"] = _against_masks(recipe, root, folder)
     (output / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _against_masks(recipe: Recipe, root: Path, model: Path) -> dict[str, Any]:
+    """Pixel accuracy of the packaged model and of its teacher against masks made by hand."""
+    assert recipe.data.masks is not None
+    recognizer, teacher = load_recognizer(str(model)), Teacher(root / recipe.data.teacher)
+
+    def classes(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        found = recognizer.predict(rgb).class_map
+        assert found is not None
+        return found
+
+    segmenters = {"model": classes, "teacher": lambda rgb: teacher.soft_map(rgb)[0][..., 0]}
+    return camvid_accuracy(root / recipe.data.masks, segmenters)
 
 
 class Trainer:

@@ -35,7 +35,7 @@ def package_model(
 
     Returns the content of `model.json`.
     """
-    cache, dev, targets = corpus.scenes, corpus.dev, corpus.targets[corpus.dev]
+    cache, dev = corpus.scenes, corpus.dev
     counts = np.bincount(corpus.targets[corpus.train], minlength=len(recipe.labels))
     shown = np.power(counts, 1 - recipe.balance, dtype=np.float64)
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ class Data(_Part):
     scenes: str  # CSV: path, scene, split, source, group
     unknowns: bool = False  # learn from pictures of none of the scenes, which `tools.data.unknowns` makes
     pictures: tuple[str, ...] = ()  # globs of further pictures, for the segmentation
+    masks: str | None = None  # folder of CamVid pictures with masks, to measure the segmentation with
     teacher: str
     dev_share: float = Field(default=0.1, gt=0, lt=0.5)
 
