@@ -22,13 +22,13 @@ from typing import NamedTuple
 import cv2
 
 from config.labels.scene_kinds import SceneKinds, load_scene_kinds
-from tools.data.manifest import ManifestError, PictureManifest
+from tools.data.manifest import Entry, ManifestError, PictureManifest
 from tools.data.unknown_clips import clip_frames, packaged_pictures
 from tools.data.unknown_close_ups import close_ups, even_pieces
 from tools.data.unknown_picture import Made, Picture
 from tools.data.unknown_textures import plain_pictures, textures
 
-PARTS = ("tune", "report")
+TUNE, REPORT = PARTS = ("tune", "report")
 KINDS = ("ade20k", "close_up", "texture", "video", "object", "easy")
 REPORT_ONLY = ("video", "object")  # no picture of theirs is in the tune part
 UNKNOWNS, KNOWN = "unknowns.csv", "known.csv"
@@ -87,6 +87,20 @@ def make_unknowns(root: Path, output: Path, seed: int = 0, counts: Counts | None
 def part_of(path: str) -> str:
     """The part of a picture, "tune" or "report", by a hash of its path: as good as a coin, and always the same."""
     return PARTS[hashlib.sha256(path.encode()).digest()[0] % 2]
+
+
+def part_in(table: Path, entry: Entry) -> str:
+    """The part of a line of `table`: the second folder of its path.
+
+    Raises:
+        ManifestError: the path names no part.
+    """
+    pieces = Path(entry.path).parts
+    if len(pieces) < 2 or pieces[1] not in PARTS:
+        raise ManifestError(
+            f"{table} line {entry.line}: {entry.path} is no path KIND/PART/NAME, PART {' or '.join(PARTS)}"
+        )
+    return pieces[1]
 
 
 def _made(root: Path, seed: int, counts: Counts) -> Iterator[tuple[str, str, Made]]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tools.data.manifest import Entry, ManifestError, PictureManifest
-from tools.data.unknowns import KNOWN, UNKNOWNS, make_unknowns, part_of
+from tools.data.unknowns import KNOWN, TUNE, UNKNOWNS, make_unknowns, part_in, part_of
 from tools.train.cache import PictureCache, build_cache
 from tools.train.cross_fit import cross_fit
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, dev_rows
@@ -29,7 +29,6 @@ Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 CALIBRATION_SHARE = 0.3
-_TUNE = "tune"
 
 
 @dataclass(frozen=True)
@@ -117,23 +116,15 @@ def _add_unknowns(
         make_unknowns(root, made)
     strange = PictureManifest.read(made / UNKNOWNS, made, scene_column="kind")
     cache = _cached(strange, root, recipe, folder / "strange", say)
-    tune = np.array([_is_tune(made / UNKNOWNS, entry) and entry.scene != "easy" for entry in strange.entries])
+    tune = np.array([part_in(made / UNKNOWNS, entry) == TUNE and entry.scene != "easy" for entry in strange.entries])
     kept = tune & np.array([_lot(entry.path) < CALIBRATION_SHARE for entry in strange.entries])
     rows = np.flatnonzero(tune & ~kept)
     parts.add(cache, rows, np.full_like(rows, UNKNOWN))
     known = PictureManifest.read(made / KNOWN, made)
-    rows = np.flatnonzero([_is_tune(made / KNOWN, entry) for entry in known.entries])
+    rows = np.flatnonzero([part_in(made / KNOWN, entry) == TUNE for entry in known.entries])
     parts.add(_cached(known, root, recipe, folder / "known", say), rows, known.targets(recipe.labels)[rows])
     kinds = tuple(strange.entries[row].scene for row in np.flatnonzero(kept))
     return _rows_of(cache, np.flatnonzero(kept)), kinds
-
-
-def _is_tune(table: Path, entry: Entry) -> bool:
-    """Whether an entry belongs to the part that may be learnt from; it is the second folder of its path."""
-    pieces = Path(entry.path).parts
-    if len(pieces) < 2:
-        raise ManifestError(f"{table} line {entry.line}: {entry.path} is in no part")
-    return pieces[1] == _TUNE
 
 
 def _rows_of(cache: PictureCache, rows: Rows) -> PictureCache:
@@ -147,7 +138,7 @@ def _listed(root: Path, patterns: Sequence[str]) -> PictureManifest:
     entries = [
         Entry(0, name, "")
         for name in names
-        if not Path(name).stem.endswith("_mask") and (not name.startswith("ade20k/") or part_of(name) == _TUNE)
+        if not Path(name).stem.endswith("_mask") and (not name.startswith("ade20k/") or part_of(name) == TUNE)
     ]
     if not entries:
         raise ManifestError(f"{root} has no pictures {' or '.join(patterns)}; is --root right?")
