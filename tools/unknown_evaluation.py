@@ -1,4 +1,4 @@
-"""How well a model tells pictures of none of its scenes: those of `datasets unknowns` against the known ones evaluated."""
+"""How well a model tells pictures of none of its scenes from those of one: `datasets unknowns` against a manifest."""
 
 from __future__ import annotations
 

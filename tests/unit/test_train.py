@@ -16,7 +16,7 @@ from models.scene_network import TrainingOutput, build_scene_network
 from tools.data.manifest import Entry
 from tools.train import augment, loop, scoring
 from tools.train import stage as stage_module
-from tools.train.cache import PictureCache, is_grey
+from tools.train.cache import PICTURE_SIDE, PictureCache, is_grey
 from tools.train.corpus import Corpus
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, Samples, cut_map, dev_rows, epoch_order, learn_palette
 from tools.train.frozen import FrozenModule
@@ -36,7 +36,7 @@ def synthetic_cache(count: int, seed: int = 0) -> tuple[PictureCache, np.ndarray
     rng = np.random.default_rng(seed)
     targets = np.arange(count) % len(COLOURS)
     colours = np.array(list(COLOURS.values()))[targets]
-    noise = rng.integers(-30, 30, (count, 256, 256, 3))
+    noise = rng.integers(-30, 30, (count, PICTURE_SIDE, PICTURE_SIDE, 3))
     pictures = np.clip(colours[:, None, None] + noise, 0, 255).astype(np.uint8)
     labels = np.zeros((count, SIDE, SIDE, TOP), np.uint8)
     labels[:, : SIDE // 2, :, 0] = 3
@@ -195,9 +195,10 @@ class TestTeacherMaps:
 
     def test_crop_and_mirror_follow_the_picture(self):
         values = np.arange(SIDE * SIDE).reshape(SIDE, SIDE, 1)
-        assert (cut_map(values, (0, 0, 256, 256), SIDE, False) == values).all()
-        assert (cut_map(values, (0, 0, 256, 256), SIDE, True) == values[:, ::-1]).all()
-        part = cut_map(values, (128, 64, 256, 192), 16, False)
+        assert (cut_map(values, (0, 0, PICTURE_SIDE, PICTURE_SIDE), SIDE, False) == values).all()
+        assert (cut_map(values, (0, 0, PICTURE_SIDE, PICTURE_SIDE), SIDE, True) == values[:, ::-1]).all()
+        half, quarter = PICTURE_SIDE // 2, PICTURE_SIDE // 4
+        part = cut_map(values, (half, quarter, 2 * half, 3 * quarter), 16, False)
         assert part.shape == (16, 16, 1)
         assert part[0, 0, 0] == 17 * SIDE + 33  # the middle of the first of 16 steps over 32 positions
         assert part.max() < 48 * SIDE

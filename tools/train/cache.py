@@ -1,7 +1,7 @@
 """Decoded pictures and the teacher's maps in memory-mapped files, so that an epoch reads no JPEG.
 
 A cache folder belongs to one manifest, row by row:
-`pictures.npy` (N, 256, 256, 3) uint8 RGB, whole pictures squashed; `grey.npy` (N,) bool, True where a picture has no
+`pictures.npy` (N, 288, 288, 3) uint8 RGB, whole pictures squashed; `grey.npy` (N,) bool, True where a picture has no
 colour; `labels.npy` and `scores.npy` (N, 64, 64, 3) uint8, the teacher's three best classes (`teacher.py`).
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tools.data.manifest import ManifestError, read_picture
 from tools.train.teacher import SIDE, TOP, Teacher
 
-PICTURE_SIDE = 256
+PICTURE_SIDE = 288
 _CHUNK = 64
 _GREY_TOLERANCE = 6.0  # mean spread of the three channels under which a picture counts as grey
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from tools.train.cache import PictureCache
 from tools.train.recipe import Recipe
-from tools.train.scoring import normalise
+from tools.train.scoring import normalise, whole_picture
 from tools.train.teacher import CLASSES, SIDE
 
 _FOLDS = 5
@@ -31,6 +31,7 @@ _ENCODERS = (0, 1, 2)
 _DECAY = 0.03  # of the regression; 0.01 and 0.1 are both worse on dev
 _STEPS = 80
 _BATCH = 16
+_SIDE = 256  # pixels of a picture as the encoders see it
 _GRID = 3
 
 Rows = NDArray[np.int64]
@@ -113,11 +114,11 @@ def _features(lite: int, cache: PictureCache, rows: Rows, recipe: Recipe, say: C
     """Pooled features (N, 1280) of ImageNet's EfficientNet-Lite `lite`."""
     from tools.train.frozen import FrozenModule
 
-    side = cache.pictures.shape[1]
-    frozen = FrozenModule(_imagenet_features(lite), torch.zeros(1, 3, side, side))
+    frozen = FrozenModule(_imagenet_features(lite), torch.zeros(1, 3, _SIDE, _SIDE))
     parts = []
     for start in range(0, len(rows), _BATCH):
-        pictures = torch.from_numpy(cache.pictures[rows[start : start + _BATCH]])
+        chunk = rows[start : start + _BATCH]
+        pictures = torch.from_numpy(np.stack([whole_picture(cache.pictures[row], _SIDE) for row in chunk]))
         parts.append(frozen(normalise(pictures, recipe.mean, recipe.std))[0])
         if start // _BATCH % 100 == 99:
             say(f"second opinion: features of EfficientNet-Lite{lite} {start + _BATCH}/{len(rows)}")

@@ -34,16 +34,17 @@ from tools.train.frozen import FrozenModule
 from tools.train.gate_designs import DESIGNS, MAP_SIDE, Design
 from tools.train.imagenet import load_imagenet
 from tools.train.recipe import Recipe, find_recipe, read_recipe
-from tools.train.scoring import normalise
+from tools.train.scoring import normalise, whole_picture
 from tools.train.teacher import CLASSES, SIDE, Teacher
 
 EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 14, 128, 1e-3, 0.05, 0.1
 _WARM_UP = 60
+_SIDE = 256  # pixels of a picture as the encoder sees it
 _FLOOR = "rgb"
 
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-# A picture (256, 256, 3) and its class map: labels and scores (SIDE, SIDE, 3).
+# A cached picture and its class map: labels and scores (SIDE, SIDE, 3).
 Shown = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -155,7 +156,7 @@ def _parts(
     shown["view"] = (splits["train"], lambda row: _view(cache, row, recipe, palette))
     teacher = Teacher(root / recipe.data.teacher)
     shown["degraded"] = (splits["val"], lambda row: _degraded(cache, row, teacher))
-    encoder = FrozenModule(_Encoder(recipe), torch.zeros(1, 3, PICTURE_SIDE, PICTURE_SIDE), rough=True)
+    encoder = FrozenModule(_Encoder(recipe), torch.zeros(1, 3, _SIDE, _SIDE), rough=True)
     parts = {}
     for name, (rows, show) in shown.items():
         file = output / f"{name}.pt"
@@ -171,7 +172,8 @@ def _extract(rows: Rows, show: Callable[[int], Shown], encoder: FrozenModule, re
     features, maps = [], []
     for chunk in np.split(rows, range(16, len(rows), 16)):
         pictures, labels, scores = (np.stack(column) for column in zip(*(show(int(r)) for r in chunk), strict=True))
-        features.append(encoder(normalise(torch.from_numpy(pictures), recipe.mean, recipe.std))[0].half())
+        small = torch.from_numpy(np.stack([whole_picture(picture, _SIDE) for picture in pictures]))
+        features.append(encoder(normalise(small, recipe.mean, recipe.std))[0].half())
         maps.append(_probabilities(labels, scores).half())
     return torch.cat(features), torch.cat(maps)
 

@@ -17,7 +17,15 @@ from tools import metrics
 from tools.export import export_graph, load_weights, save_weights
 from tools.train.corpus import Corpus
 from tools.train.recipe import Recipe
-from tools.train.scoring import find_temperature, find_threshold, find_unknown, normalise, score, whole_picture
+from tools.train.scoring import (
+    find_offsets,
+    find_temperature,
+    find_threshold,
+    find_unknown,
+    normalise,
+    score,
+    whole_picture,
+)
 
 _GRAPH_CHECKS = 16  # pictures on which the graph is compared with torch
 
@@ -31,7 +39,7 @@ def package_model(
     """Write a model's folder from the weights `state`, calibrated on the corpus' dev and strange pictures.
 
     A scene that training showed rarely is favoured by as much as the recipe says (Menon et al., "Long-tail learning via
-    logit adjustment", arXiv 2007.07314).
+    logit adjustment", arXiv 2007.07314), and by what dev says beyond that.
 
     Returns the content of `model.json`.
     """
@@ -43,6 +51,10 @@ def package_model(
     network.load_state_dict(state)
     offsets = -recipe.prior_correction * np.log(shown / shown.sum())
     network.classifier.shift_scenes(torch.from_numpy(offsets).float())  # type: ignore[operator]
+    if recipe.offset_decay is not None:
+        logits = score(network.eval(), cache, dev, recipe).scene
+        found = find_offsets(logits, corpus.targets[dev], recipe.offset_decay)
+        network.classifier.shift_scenes(torch.from_numpy(found))  # type: ignore[operator]
     weights, graph = folder / "weights.safetensors", folder / "graph.onnx"
     save_weights(network, weights)
     load_weights(network, weights)  # calibrate what is shipped: float16

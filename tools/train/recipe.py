@@ -96,6 +96,9 @@ class Recipe(_Part):
     weight_decay: float = 0.02
     ema: float = Field(default=0.998, ge=0, lt=1)  # decay of the averaged weights, per step
     prior_correction: float = 0.0  # of the logits, times the log of how often training showed a scene
+    offset_decay: float | None = Field(
+        default=None, gt=0
+    )  # of offsets to the scenes' logits, found on dev; none unless given
     known_share: float = 0.95  # of dev that stays above `unknown_threshold`
 
     def network(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.package import UnknownCalibration
 from models.scene_network import SceneNetwork
@@ -53,7 +54,7 @@ def normalise(pictures: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
 
 
 def whole_picture(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A cached picture (256, 256, 3) uint8, whole, at the network's size."""
+    """A cached picture (S, S, 3) uint8, whole, at the network's size."""
     return np.asarray(cv2.resize(np.array(rgb), (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -76,6 +77,30 @@ def find_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) ->
     candidates = np.geomspace(0.2, 5.0, 400)
     losses = [metrics.entropy_loss(metrics.softmax(logits, t), targets) for t in candidates]
     return float(np.round(candidates[int(np.argmin(losses))], 3))
+
+
+def find_offsets(logits: NDArray[np.float32], targets: NDArray[np.int64], decay: float) -> NDArray[np.float32]:
+    """What to add to the logits (N, C) of each scene, (C,), so that rare and mistaken scenes come into their own.
+
+    The least likelihood loss over the targets, a sample weighing 1 / sqrt(pictures of its scene), together with a
+    temperature that is not kept, plus `decay` times the mean square of the offsets.
+    """
+    classes = logits.shape[1]
+    x, y = torch.from_numpy(logits), torch.from_numpy(targets)
+    weights = torch.bincount(y, minlength=classes).clamp_min(1).float().rsqrt()[y]
+    weights /= weights.mean()
+    offsets, sharpness = torch.zeros(classes, requires_grad=True), torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([offsets, sharpness], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        losses = F.cross_entropy((x + offsets) * sharpness.exp(), y, reduction="none")
+        value = (losses * weights).mean() + decay * offsets.square().mean()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    return np.asarray(offsets.detach().numpy(), np.float32)
 
 
 def find_threshold(known: NDArray[np.floating[Any]], known_share: float) -> float:
