@@ -32,13 +32,15 @@ class Evaluation:
         probabilities: (N, C) float32, calibrated.
         targets: (N,) int64 positions in `labels`.
         manifest: the pictures, in the same order.
-        unknown_threshold: top probability under which the model calls a picture unknown.
+        known: (N,) how sure the model is that one of its scenes is shown, `Prediction.known`.
+        unknown_threshold: value of `known` under which the model calls a picture unknown.
     """
 
     labels: tuple[str, ...]
     probabilities: NDArray[np.float32]
     targets: NDArray[np.int64]
     manifest: PictureManifest
+    known: NDArray[np.float64]
     unknown_threshold: float
 
     @property
@@ -57,7 +59,7 @@ class Evaluation:
             **_figures(self.probabilities, self.targets),
             "top1_interval": list(mean_interval(self.correct)),
             "mca_interval": list(mca_interval(self.correct, self.targets)),
-            "unknown_share": float((self.probabilities.max(axis=1) < self.unknown_threshold).mean()),
+            "unknown_share": float((self.known < self.unknown_threshold).mean()),
             "sources": self._by_source(),
             "classes": {
                 label: {"count": int(row.sum()), "top1": None if np.isnan(share) else float(share)}
@@ -105,14 +107,16 @@ def evaluate_pictures(
         ManifestError: a picture is missing or cannot be read, or a scene is none of the model's.
     """
     targets = manifest.targets(recognizer.labels)
-    rows = []
+    probabilities, known = [], []
     for start in range(0, len(manifest), _BATCH):
         batch = range(start, min(start + _BATCH, len(manifest)))
         shown = [change(manifest[i], manifest.entries[i]) for i in batch]
-        rows += [prediction.probabilities for prediction in recognizer.predict_batch(shown)]
+        for prediction in recognizer.predict_batch(shown):
+            probabilities.append(prediction.probabilities)
+            known.append(prediction.known)
         progress(len(batch))
     threshold = recognizer.package.manifest.calibration.unknown_threshold
-    return Evaluation(recognizer.labels, np.stack(rows), targets, manifest, threshold)
+    return Evaluation(recognizer.labels, np.stack(probabilities), targets, manifest, np.array(known), threshold)
 
 
 def _figures(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) -> dict[str, Any]:

@@ -131,7 +131,9 @@ def evaluate_reference(
         "overlap": shared,
         "seconds": round(time.monotonic() - begun, 1),
     }
-    return ReferenceResult(Evaluation(labels, probabilities, targets, pictures, 0.0), details, doubt)
+    return ReferenceResult(
+        Evaluation(labels, probabilities, targets, pictures, probabilities.max(axis=1), 0.0), details, doubt
+    )
 
 
 class _Runner:

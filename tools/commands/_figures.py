@@ -48,6 +48,14 @@ def print_robustness(hurt: dict[str, Any], summary: dict[str, Any]) -> None:
     typer.echo(f"mean loss of Top@1: {hurt['mean_loss']:.1f} points")
 
 
+def print_unknown(told: dict[str, Any]) -> None:
+    """Print how well pictures of no scene are told: `unknown_evaluation.evaluate_unknowns`."""
+    typer.secho(f"\n{'pictures of no scene':<20} {'count':>6} {'AUROC':>7} {'called unknown':>15}", bold=True)
+    for kind, auroc in told["auroc"].items():
+        typer.echo(f"{kind:<20} {told['counts'][kind]:>6} {auroc:7.3f} {told['called'][kind]:15.1%}")
+    typer.echo(f"mean AUROC without easy: {told['mean_auroc']:.3f}; known called unknown: {told['known_called']:.1%}")
+
+
 def _print_figures(summary: dict[str, Any]) -> None:
     head = f"{'':<20} {'count':>6} {'Top@1':>7} {'Top@2':>7} {'Top@5':>7} {'MCA':>7} {'ECE':>7}"
     typer.secho(head, bold=True)

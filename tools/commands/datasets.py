@@ -12,6 +12,7 @@ import typer
 from tools.commands import _options as options
 from tools.commands._duplicates import duplicates
 from tools.commands._pull import AcceptChange, Mirror, byte_progress
+from tools.commands._unknowns import unknowns
 
 if TYPE_CHECKING:
     from tools.zoo.data_check import Progress, SplitReport
@@ -118,6 +119,7 @@ def verify(
 
 
 datasets.command("duplicates")(duplicates)
+datasets.command("unknowns")(unknowns)
 
 
 def _described(name: str, root: Path | None) -> dict[str, Any]:

@@ -83,6 +83,10 @@ def evaluate(
         str | None,
         typer.Option("--corruptions", metavar="A,B", help="Corrupt the pictures too: all, or such as noise,fog."),
     ] = None,
+    unknowns: Annotated[
+        Path | None,
+        typer.Option("--unknowns", metavar="CSV", help="Pictures of no scene, made by `datasets unknowns`: AUROC."),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", min=1, max=4096, help="Pictures at once (--checkpoint).")] = 8,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, max=64, help="Batches at once (--checkpoint); one a core.")
@@ -109,12 +113,14 @@ def evaluate(
             raise typer.BadParameter("--dataset needs --checkpoint, a network that knows the scenes of that data set")
         names = _corruption_names(corruptions)
         pictures = _limited(_pictures(None, manifest, root, split, without), limit)
-        _evaluate_model(pictures, model or "scene18", backend, device, names, as_json, predictions)
+        _evaluate_model(pictures, model or "scene18", backend, device, names, unknowns, as_json, predictions)
         return
     if model is not None or backend is not None:
         raise typer.BadParameter("--model and --backend do not go with --checkpoint, which runs on torch")
     if corruptions is not None:
         raise typer.BadParameter("--corruptions goes with --model; with --checkpoint pictures are shown as they are")
+    if unknowns is not None:
+        raise typer.BadParameter("--unknowns goes with --model; a reference network does not know what is unknown")
     from tools.reference_evaluation import Protocol
 
     protocol = Protocol(
@@ -141,25 +147,31 @@ def _evaluate_model(
     backend: str | None,
     device: str | None,
     corruptions: tuple[str, ...],
+    unknowns: Path | None,
     as_json: bool,
     predictions: Path | None,
 ) -> None:
     import json
 
     from models import load_recognizer
-    from tools.commands._figures import print_robustness, print_tables
+    from tools.commands._figures import print_robustness, print_tables, print_unknown
+    from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
 
+    strange = None if unknowns is None else read_unknowns(unknowns)  # a fault in the table is told before the work
     recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
     result = _run(recognizer, pictures, corruptions)
     _write_predictions(predictions, result.clean)
     summary = result.clean.summary()
     hurt = result.summary() if corruptions else {}
+    told = {} if strange is None else {"unknown": evaluate_unknowns(recognizer, strange, result.clean.known)}
     if as_json:
-        typer.echo(json.dumps({"model": model, **summary, **hurt}))
+        typer.echo(json.dumps({"model": model, **summary, **hurt, **told}))
         return
     print_tables(summary)
     if hurt:
         print_robustness(hurt, summary)
+    if told:
+        print_unknown(told["unknown"])
 
 
 def _evaluate_checkpoint(

@@ -38,7 +38,7 @@ class Measured:
 
 def called_unknown(recognizer: Recognizer, prediction: Prediction) -> bool:
     """Whether the model says that a picture shows none of its scenes."""
-    return float(prediction.probabilities.max()) < recognizer.package.manifest.calibration.unknown_threshold
+    return prediction.known < recognizer.package.manifest.calibration.unknown_threshold
 
 
 def read_truths(videos: Sequence[Path]) -> dict[Path, Truth]:

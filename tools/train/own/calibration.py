@@ -25,5 +25,5 @@ def calibrate(classifier: nn.Module, features: Features, dev: Rows, targets: Row
     logits = view_logits(classifier, features, dev, features.views)
     wanted: NDArray[np.int64] = np.tile(targets, features.views)
     temperature = find_temperature(logits, wanted)
-    threshold = find_threshold(metrics.softmax(logits, temperature), _KNOWN_SHARE)
+    threshold = find_threshold(metrics.softmax(logits, temperature).max(axis=1), _KNOWN_SHARE)
     return {"temperature": temperature, "unknown_threshold": min(threshold, _HIGHEST)}

@@ -30,7 +30,7 @@ def write_model(training: StageTraining, best: Path, folder: Path) -> None:
         return
     targets = training.corpus.watch.targets
     temperature = find_temperature(logits, targets)
-    threshold = find_threshold(metrics.softmax(logits, temperature), _KNOWN_SHARE)
+    threshold = find_threshold(metrics.softmax(logits, temperature).max(axis=1), _KNOWN_SHARE)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "weights.safetensors"
     part = weights.with_suffix(".part")
