@@ -14,6 +14,7 @@
     │   ├── AddressRefused          a bus address that cannot or must not be bound
     │   ├── OutputError             a file that cannot be written
     │   ├── ManifestError           tools: a list of pictures, or what it names, that cannot be used
+    │   ├── TruthError              tools: a truth file that is missing, damaged, or not its video's
     │   ├── DownloadError           tools: a file that cannot be had from its address
     │   │   └── GoneError           tools: its server no longer has it
     │   └── ArchiveError            tools: an archive that is damaged or must not be unpacked

@@ -152,7 +152,8 @@ def test_wrong_use_exits_with_2(arguments):
 COMMANDS = (
     *("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark"),
     *("models list", "models info", "models pull", "doctor"),
-    *("datasets list", "datasets pull", "datasets verify"),
+    *("datasets list", "datasets pull", "datasets verify", "datasets duplicates", "datasets unknowns"),
+    *("walkthrough make", "walkthrough measure"),
 )
 
 

@@ -206,7 +206,7 @@ class TestFromAFolder:
         (mine / "roof" / "new.png").write_bytes(b"no picture")
         report = train(mine, tmp_path / "out", small_start)
         assert [row["path"] for row in report["skipped"]] == ["lab/0.jpg", "roof/new.png"]
-        assert any("2 pictures cannot be read" in note for note in report["notes"])
+        assert any("cannot be read: 2" in note for note in report["notes"])
         assert "new.png" in caplog.text
         assert report["figures"]["classes"]["roof"]["count"] == 2
 

@@ -129,7 +129,7 @@ class TestTable:
         pictures = read_table(table)
         assert pictures.has_val
         assert len(pictures.manifest) == 20
-        assert "1 pictures of splits other than train and val" in pictures.notes[0]
+        assert "neither train nor val: 1" in pictures.notes[0]
 
     def test_splits_without_train(self, tmp_path: Path):
         table = write_table(tmp_path / "t.csv", [self.head, *self.lines("test")])

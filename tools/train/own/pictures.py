@@ -70,7 +70,7 @@ class OwnPictures:
             )
         kept = tuple(entry for entry in manifest.entries if entry.split in ("train", "val"))
         if others := len(manifest.entries) - len(kept):
-            self.notes.append(f"{others} pictures of splits other than train and val were left out")
+            self.notes.append(f"left out because their split is neither train nor val: {others}")
         return kept
 
 
@@ -214,7 +214,7 @@ def _pictures_under(scene: Path, strangers: Counter[str]) -> list[Path]:
 def _strangers_note(strangers: Counter[str]) -> str:
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in strangers.most_common(_SHOWN))
     heic = "; export HEIC pictures as JPEG" if strangers.keys() & {".heic", ".heif"} else ""
-    return f"files that are no pictures by their names were left out ({kinds}){heic}"
+    return f"left out because they are no pictures by their names: {kinds}{heic}"
 
 
 def _kinds(strangers: Counter[str]) -> str:

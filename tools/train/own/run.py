@@ -175,7 +175,7 @@ class _Run:
         counts = Counter(self.entries[row].scene for row in features.rows)
         notes = [*self.pictures.notes, *few_notes(dict(sorted(counts.items()))), *split.notes]
         if broken:
-            notes.append(f"{len(broken)} pictures cannot be read and were left out; report.json names them")
+            notes.append(f"left out because they cannot be read: {len(broken)}; report.json names them")
         return [*notes, _ON_DEV] if on_dev else notes
 
     def _training(self, learnt: Learnt, split: Split) -> dict[str, Any]:
