@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from config.schema import SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Backend
 from models.errors import ModelError
-from models.package import Calibration, ModelPackage, find_package
+from models.package import ModelPackage, UnknownCalibration, find_package
 from models.prediction import FloatArray, Prediction, entropy
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class JointRecognizer(Recognizer):
         manifest = self.package.manifest
         output = self.backend.infer(np.stack([self.package.preprocess(picture) for picture in pictures]))
         probabilities = softmax(output.logits / manifest.calibration.temperature)
-        strange = p_unknown(manifest.calibration, probabilities, output.unknown)
+        weights = manifest.calibration.unknown
+        strange = (
+            None if weights is None or output.unknown is None else p_unknown(weights, probabilities, output.unknown)
+        )
         return [
             Prediction(
                 probabilities=probabilities[i],
@@ -168,18 +171,17 @@ def _on_cuda(device: str) -> bool:
     return device.startswith("cuda")
 
 
-def p_unknown(calibration: Calibration, probabilities: FloatArray, logits: FloatArray | None) -> FloatArray | None:
-    """Probability (B,) that pictures show none of the scenes; None where the model tells nothing of it.
+def p_unknown(
+    calibration: UnknownCalibration, probabilities: NDArray[np.floating[Any]], logits: FloatArray
+) -> FloatArray:
+    """Probability (B,) that pictures show none of the scenes.
 
     Args:
         calibration: of the model.
         probabilities: (B, C) of the scenes, calibrated.
         logits: (B,) the network's logit of `unknown`.
     """
-    weights = calibration.unknown
-    if weights is None or logits is None:
-        return None
-    odds = weights.logit * logits + weights.entropy * entropy(probabilities) + weights.bias
+    odds = calibration.logit * logits + calibration.entropy * entropy(probabilities) + calibration.bias
     probability: FloatArray = (1 / (1 + np.exp(-odds))).astype(np.float32)
     return probability
 

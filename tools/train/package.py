@@ -12,6 +12,7 @@ import torch
 
 from models.package import Calibration
 from models.prediction import entropy
+from models.recognizer import p_unknown
 from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
 from tools.export import export_graph, load_weights, save_weights
@@ -81,8 +82,7 @@ def calibrate(network: SceneNetwork, corpus: Corpus, recipe: Recipe) -> Calibrat
         odd = score(network, corpus.strange, np.arange(len(corpus.strange.grey)), recipe)
         entropies = entropy(probabilities), entropy(metrics.softmax(odd.scene, temperature))
         unknown = find_unknown((dev.unknown, entropies[0]), (odd.unknown, entropies[1]), corpus.strange_kinds)
-        odds = unknown.logit * dev.unknown + unknown.entropy * entropies[0] + unknown.bias
-        known = 1 - 1 / (1 + np.exp(-odds))
+        known = 1 - p_unknown(unknown, probabilities, dev.unknown)
     threshold = find_threshold(known, recipe.known_share)
     return Calibration(temperature=temperature, unknown_threshold=threshold, unknown=unknown)
 
