@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tools.data.manifest import ManifestError
+from tools.train.class_maps import class_shares, dense_maps
 from tools.train.gate_designs import DESIGNS, FEATURES, MAP_SIDE, PLACES
 from tools.train.gate_study import summary
 from tools.train.masks import camvid_accuracy
@@ -41,6 +42,16 @@ def test_gains_are_over_rgb_alone():
     assert table["rgb"]["val"]["gain"] == 0
     assert table["regions"]["val"]["gain"] == pytest.approx(0.25)
     assert table["regions"]["val"]["gain_by_scene"] == {"a": 0.5, "b": 0.0}
+
+
+def test_class_maps_and_shares():
+    labels = np.array([[[[2, 0, 1], [3, 0, 1]]]], np.uint8)  # one picture of 1x2 positions
+    scores = np.array([[[[255, 0, 0], [51, 204, 0]]]], np.uint8)
+    maps = dense_maps(labels, scores)
+    assert maps[0, :4, 0].tolist() == [[0.0, pytest.approx(0.8)], [0.0, 0.0], [1.0, 0.0], [0.0, pytest.approx(0.2)]]
+    shares = class_shares(maps)
+    assert shares.shape == (1, maps.shape[1] * 10)
+    assert shares[0, :4].tolist() == pytest.approx([0.4, 0.0, 0.5, 0.1])
 
 
 def test_offsets_undo_a_shift():

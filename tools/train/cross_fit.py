@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tools.train.cache import PictureCache
+from tools.train.class_maps import class_shares, dense_maps
 from tools.train.recipe import Recipe
 from tools.train.scoring import normalise, whole_picture
-from tools.train.teacher import CLASSES, SIDE
 
 _FOLDS = 5
 _ENCODERS = (0, 1, 2)
@@ -32,7 +32,6 @@ _DECAY = 0.03  # of the regression; 0.01 and 0.1 are both worse on dev
 _STEPS = 80
 _BATCH = 16
 _SIDE = 256  # pixels of a picture as the encoders see it
-_GRID = 3
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -102,12 +101,8 @@ def _logits(x: Tensor, weights: Tensor) -> Tensor:
 
 def _shares(cache: PictureCache, rows: Rows) -> Tensor:
     """Share of each class in the picture and in each cell of a 3x3 grid: (N, 10 * CLASSES)."""
-    parts = []
-    for chunk in np.split(rows, range(256, len(rows), 256)):
-        labels, scores = (torch.from_numpy(of[chunk]).permute(0, 3, 1, 2) for of in (cache.labels, cache.scores))
-        maps = torch.zeros(len(chunk), CLASSES, SIDE, SIDE).scatter_add_(1, labels.long(), scores / 255)
-        parts.append(torch.cat([maps.mean((2, 3)), F.adaptive_avg_pool2d(maps, _GRID).flatten(1)], dim=1))
-    return torch.cat(parts)
+    chunks = np.split(rows, range(256, len(rows), 256))
+    return torch.cat([class_shares(dense_maps(cache.labels[chunk], cache.scores[chunk])) for chunk in chunks])
 
 
 def _features(lite: int, cache: PictureCache, rows: Rows, recipe: Recipe, say: Callable[[str], None]) -> Tensor:

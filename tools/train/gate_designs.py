@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tools.train.class_maps import GRID, class_shares
+
 FEATURES, PLACES, MAP_SIDE = 1280, 4, 16
 _SEMANTIC = 256  # channels of the semantic branch
 _REGION = 48  # features of a region
 _PAPER = 1024  # channels of the paper's attention module
 _HIDDEN = 128
-_GRID = 3
 _DROPOUT = 0.3
 _FADE = 0.05
 
@@ -66,11 +67,11 @@ class Concatenation(Design):
     """Pooled features beside the share of each class in the picture and in nine parts of it: the floor to beat."""
 
     def __init__(self, classes: int, scenes: int) -> None:
-        super().__init__(FEATURES + classes * (1 + _GRID**2), scenes)
+        super().__init__(FEATURES + classes * (1 + GRID**2), scenes)
 
     def features(self, rgb: Tensor, semantic: Tensor) -> Tensor:
         """See `Design.features`."""
-        return torch.cat([rgb.mean((2, 3)), _class_shares(semantic)], dim=1)
+        return torch.cat([rgb.mean((2, 3)), class_shares(semantic)], dim=1)
 
 
 class LateSum(Design):
@@ -78,7 +79,7 @@ class LateSum(Design):
 
     def __init__(self, classes: int, scenes: int) -> None:
         super().__init__(FEATURES, scenes)
-        shares = classes * (1 + _GRID**2)
+        shares = classes * (1 + GRID**2)
         self.vote = nn.Sequential(
             nn.Linear(shares, _HIDDEN), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(_HIDDEN, scenes)
         )
@@ -89,7 +90,7 @@ class LateSum(Design):
 
     def forward(self, rgb: Tensor, semantic: Tensor) -> Tensor:
         """See `Design.forward`."""
-        logits: Tensor = super().forward(rgb, semantic) + self.vote(_class_shares(semantic))
+        logits: Tensor = super().forward(rgb, semantic) + self.vote(class_shares(semantic))
         return logits
 
 
@@ -173,10 +174,6 @@ def _branch(classes: int) -> nn.Sequential:
 
 def _look() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(FEATURES, _REGION, 1, bias=False), nn.BatchNorm2d(_REGION), nn.ReLU())
-
-
-def _class_shares(semantic: Tensor) -> Tensor:
-    return torch.cat([semantic.mean((2, 3)), F.adaptive_avg_pool2d(semantic, _GRID).flatten(1)], dim=1)
 
 
 def _regions(look: Tensor, semantic: Tensor) -> Tensor:

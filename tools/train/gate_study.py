@@ -26,10 +26,10 @@ from torch.nn import functional as F
 from models.scene_network import build_scene_network
 from tools.corruptions import CORRUPTIONS, corrupt
 from tools.intervals import mca_difference_interval, mean_difference_interval
-from tools.train import augment
-from tools.train.cache import PICTURE_SIDE, PictureCache
+from tools.train.cache import PictureCache
+from tools.train.class_maps import dense_maps
 from tools.train.corpus import load_corpus
-from tools.train.data import cut_map, learn_palette
+from tools.train.data import Pool, Samples, learn_palette
 from tools.train.frozen import FrozenModule
 from tools.train.gate_designs import DESIGNS, MAP_SIDE, Design
 from tools.train.imagenet import load_imagenet
@@ -44,7 +44,7 @@ _FLOOR = "rgb"
 
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-# A cached picture and its class map: labels and scores (SIDE, SIDE, 3).
+# A picture and its class map: labels and scores (SIDE, SIDE, 3).
 Shown = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -63,7 +63,7 @@ class Part:
 
 def run(root: Path, cache: Path, output: Path, seeds: Sequence[int], say: Callable[[str], None]) -> dict[str, Any]:
     """Train every arm with every seed; the table as `summary` makes it, written to `output`/gates.json."""
-    recipe = read_recipe(find_recipe("scene18"))
+    recipe = _scenes_alone(read_recipe(find_recipe("scene18")))
     corpus = load_corpus(recipe, root, cache, say)
     output.mkdir(parents=True, exist_ok=True)
     parts = _parts(recipe, corpus.scenes, {"train": corpus.train, "dev": corpus.dev, "val": corpus.val},
@@ -78,6 +78,12 @@ def run(root: Path, cache: Path, output: Path, seeds: Sequence[int], say: Callab
     table = summary(right, {part: parts[part].targets.numpy() for part in ("dev", "val", "degraded")}, recipe.labels)
     (output / "gates.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return table
+
+
+def _scenes_alone(recipe: Recipe) -> Recipe:
+    """The recipe without what teaches more than scenes."""
+    data = recipe.data.model_copy(update={"unknowns": False, "pictures": ()})
+    return recipe.model_copy(update={"data": data, "loss": recipe.loss.model_copy(update={"distillation": 0.0})})
 
 
 def train(name: str, seed: int, whole: Part, view: Part, scenes: int) -> Design:
@@ -149,11 +155,11 @@ def _parts(
     say: Callable[[str], None],
 ) -> dict[str, Part]:  # fmt: skip
     """Features and maps of all that is shown, made once and kept in `output`."""
-    palette = learn_palette(cache, splits["train"], recipe.seed)
     shown: dict[str, tuple[Rows, Callable[[int], Shown]]] = {
         name: (rows, lambda row: _whole(cache, row)) for name, rows in splits.items()
     }
-    shown["view"] = (splits["train"], lambda row: _view(cache, row, recipe, palette))
+    views = _Views(cache, splits["train"], recipe)
+    shown["view"] = (splits["train"], lambda row: views[row])
     teacher = Teacher(root / recipe.data.teacher)
     shown["degraded"] = (splits["val"], lambda row: _degraded(cache, row, teacher))
     encoder = FrozenModule(_Encoder(recipe), torch.zeros(1, 3, _SIDE, _SIDE), rough=True)
@@ -174,36 +180,28 @@ def _extract(rows: Rows, show: Callable[[int], Shown], encoder: FrozenModule, re
         pictures, labels, scores = (np.stack(column) for column in zip(*(show(int(r)) for r in chunk), strict=True))
         small = torch.from_numpy(np.stack([whole_picture(picture, _SIDE) for picture in pictures]))
         features.append(encoder(normalise(small, recipe.mean, recipe.std))[0].half())
-        maps.append(_probabilities(labels, scores).half())
+        maps.append(F.avg_pool2d(dense_maps(labels, scores), SIDE // MAP_SIDE).half())
     return torch.cat(features), torch.cat(maps)
-
-
-def _probabilities(labels: NDArray[np.uint8], scores: NDArray[np.uint8]) -> Tensor:
-    """(B, S, 16, 16) of three best classes (B, SIDE, SIDE, 3)."""
-    index, values = (torch.from_numpy(of).permute(0, 3, 1, 2) for of in (labels, scores))
-    dense = torch.zeros(len(labels), CLASSES, SIDE, SIDE).scatter_add_(1, index.long(), values / 255)
-    return F.avg_pool2d(dense, SIDE // MAP_SIDE)
 
 
 def _whole(cache: PictureCache, row: int) -> Shown:
     return np.array(cache.pictures[row]), np.array(cache.labels[row]), np.array(cache.scores[row])
 
 
-def _view(cache: PictureCache, row: int, recipe: Recipe, palette: augment.Palette) -> Shown:
-    """A random part under other colours, perhaps mirrored and degraded, as training shows it."""
-    rng = np.random.default_rng((7, row))
-    rgb, labels, scores = _whole(cache, row)
-    settings = recipe.augmentation.model_copy(update={"scale": (0.5, 1.0)})
-    if cache.grey[row]:
-        rgb = augment.colourise(rgb, labels, scores, palette, rng) if rng.random() < settings.colourise else rgb
-    elif rng.random() < settings.grey:
-        rgb = augment.to_grey(rgb)
-    box = augment.random_box(PICTURE_SIDE, settings, rng)
-    mirrored = bool(rng.random() < 0.5)
-    rgb = augment.crop(rgb, box, PICTURE_SIDE)
-    rgb = augment.jitter(np.ascontiguousarray(rgb[:, ::-1]) if mirrored else rgb, settings.jitter, rng)
-    rgb = augment.degrade(rgb, rng) if rng.random() < settings.degrade else rgb
-    return rgb, cut_map(labels, box, SIDE, mirrored), cut_map(scores, box, SIDE, mirrored)
+class _Views:
+    """One random view of each picture, as training shows it, but of half of the picture at least."""
+
+    def __init__(self, cache: PictureCache, train: Rows, recipe: Recipe) -> None:
+        everything = np.arange(len(cache.grey))
+        places = np.stack([np.zeros_like(everything), everything], axis=1)
+        pool = Pool((cache,), places, everything, np.zeros((len(everything), 1), np.float32))
+        settings = recipe.augmentation.model_copy(update={"scale": (0.5, 1.0), "close_up": 0.0})
+        palette = learn_palette(cache, train, recipe.seed)
+        self._samples = Samples(pool, everything, _SIDE, settings, palette, (7,))
+
+    def __getitem__(self, row: int) -> Shown:
+        sample = self._samples[row]
+        return sample.picture, sample.labels, sample.scores
 
 
 def _degraded(cache: PictureCache, row: int, teacher: Teacher) -> Shown:
