@@ -66,6 +66,11 @@ class ModelFile(_Part):
     path: str
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The entry of a file that is there."""
+        return cls(path=path.name, sha256=sha256_of(path))
+
 
 class Origin(_Part):
     """Where an imported model comes from.
@@ -184,8 +189,7 @@ class ModelPackage:
         path = self.folder / entry.path
         if not path.is_file():
             raise ModelError(f"model {self.manifest.name!r}: {path} is missing; install the model again")
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
         if found != entry.sha256:
             raise ModelError(
                 f"model {self.manifest.name!r}: {path} is damaged (SHA-256 {found[:12]}..., not "
@@ -207,6 +211,12 @@ class ModelPackage:
             group: known * float(sum(probabilities[place[name]] for name in members))
             for group, members in self.manifest.groups.items()
         }
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def packaged_models() -> list[str]:

@@ -1,7 +1,10 @@
 """What holds for all tests; being here, it also puts this folder on the import path, for the helpers beside it."""
 
+import logging
 import os
 import signal
+
+import pytest
 
 # The tests' networks are small: more threads would mostly wait for each other, and on a busy machine without end.
 # Before torch is loaded; the processes that tests start inherit it.
@@ -9,3 +12,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A test run that was started in the background may ignore SIGINT, and so would every process that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def logs_as_they_were():
+    """The command line sends the log to its own stderr; other tests want to see it."""
+    logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]
+    before = [(log, log.handlers, log.propagate, log.level) for log in logs]
+    yield
+    for log, handlers, propagate, level in before:
+        log.handlers, log.propagate = handlers, propagate
+        log.setLevel(level)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -37,6 +37,7 @@ from tools.data.manifest import ManifestError, PictureManifest
 from tools.data.semantics import SemanticFiles
 from tools.evaluation import Evaluation
 from tools.parallel import default_workers, in_order, one_torch_thread
+from tools.picture_choice import evenly_spread
 from tools.precompute import load_segmenters, notes_of, scales_of
 from tools.semantic_sources import FreshSemantics, NoSemantics, SemanticSource, StoredSemantics
 
@@ -110,7 +111,7 @@ def evaluate_reference(
     branch = _branch(network, protocol.branch)
     labels = common_labels(network, pictures, layout)
     doubt, shared = _overlap(layout, pictures, protocol.partition)
-    pictures = _limited(pictures, protocol.limit)
+    pictures = evenly_spread(pictures, protocol.limit)
     targets = pictures.targets(labels)
     _check_present(pictures)
     crop = network.crop if layout is None else network.crop.model_copy(update={"short_side": layout.short_side})
@@ -245,14 +246,6 @@ def _overlap(
         f"{lists} of {layout.title} name {how_far}, so these figures are no accuracy; if they are one of the official "
         "partitions, say which with --partition NAME"
     ), details
-
-
-def _limited(pictures: PictureManifest, limit: int | None) -> PictureManifest:
-    if limit is None or limit >= len(pictures):
-        return pictures
-    # Lists go scene by scene: the first ones would be of one scene.
-    chosen = np.linspace(0, len(pictures) - 1, limit).round().astype(int)
-    return replace(pictures, entries=tuple(pictures.entries[i] for i in chosen))
 
 
 def _check_present(pictures: PictureManifest) -> None:

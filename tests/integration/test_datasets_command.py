@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import shutil
 import stat
@@ -36,22 +35,13 @@ from tools.zoo.unpack import ArchiveError, unpack
 LANDMARKS = {"train", "val", "train.txt"}
 SEMANTICS = ("noisy_annotations_RGB", "noisy_scores_RGB")
 
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SCENE_STREAMER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "*")
-
-
-@pytest.fixture(autouse=True)
-def logs_as_they_were():
-    """The command line sends the log to its own stderr; other tests want to see it."""
-    logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]
-    before = [(log, log.handlers, log.propagate, log.level) for log in logs]
-    yield
-    for log, handlers, propagate, level in before:
-        log.handlers, log.propagate = handlers, propagate
-        log.setLevel(level)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,11 @@ import pytest
 
 from tools.commands import run_command_line
 
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 needs_data = pytest.mark.skipif(not (DATA / "scenes.csv").is_file(), reason=f"real pictures are not at {DATA}")
-
-
-@pytest.fixture(autouse=True)
-def logs_as_they_were():
-    """The command line sends the log to its own stderr; other tests want to see it."""
-    logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]
-    before = [(log, log.handlers, log.propagate, log.level) for log in logs]
-    yield
-    for log, handlers, propagate, level in before:
-        log.handlers, log.propagate = handlers, propagate
-        log.setLevel(level)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,17 +134,6 @@ def test_what_many_pictures_share_is_no_likeness(kind: str):
 def test_one_colour_is_like_nothing():
     flat = np.full((90, 120, 3), 77, np.uint8)
     assert alike(flat, flat) == alike(flat, photograph(1)) == alike(photograph(1), flat) == 0
-
-
-@pytest.fixture
-def logs_as_they_were():
-    """The command line sends the log to its own stderr; other tests want to see it."""
-    logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]
-    before = [(log, log.handlers, log.propagate, log.level) for log in logs]
-    yield
-    for log, handlers, propagate, level in before:
-        log.handlers, log.propagate = handlers, propagate
-        log.setLevel(level)
 
 
 @pytest.fixture

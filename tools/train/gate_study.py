@@ -33,6 +33,7 @@ from tools.train.data import Pool, Samples, learn_palette
 from tools.train.frozen import FrozenModule
 from tools.train.gate_designs import DESIGNS, MAP_SIDE, Design
 from tools.train.imagenet import load_imagenet
+from tools.train.optimiser import adamw, half_cosine
 from tools.train.recipe import Recipe, find_recipe, read_recipe
 from tools.train.scoring import normalise, whole_picture
 from tools.train.teacher import CLASSES, SIDE, Teacher
@@ -90,11 +91,7 @@ def train(name: str, seed: int, whole: Part, view: Part, scenes: int) -> Design:
     """Train an arm on pictures that are whole or one random view, as a coin says."""
     torch.manual_seed(seed)
     network = DESIGNS[name](CLASSES, scenes)  # type: ignore[call-arg]
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}], RATE, weight_decay=DECAY
-    )
+    optimiser = adamw(network.named_parameters(), lambda _name: RATE, DECAY)
     count = len(whole.targets)
     steps = EPOCHS * (count // BATCH)
     order = torch.Generator().manual_seed(seed)
@@ -107,7 +104,7 @@ def train(name: str, seed: int, whole: Part, view: Part, scenes: int) -> Design:
             coin = coins[rows][:, None, None, None]
             rgb, semantic = (torch.where(coin, a, b) for a, b in zip(view.at(rows), whole.at(rows), strict=True))
             for group in optimiser.param_groups:
-                group["lr"] = RATE * min(1, (step + 1) / _WARM_UP) * 0.5 * (1 + np.cos(np.pi * step / steps))
+                group["lr"] = RATE * min(1, (step + 1) / _WARM_UP) * half_cosine(step / steps)
             loss = F.cross_entropy(network(rgb, semantic), whole.targets[rows], label_smoothing=SMOOTHING)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

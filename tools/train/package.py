@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.package import Calibration
+from models.package import Calibration, ModelFile
 from models.prediction import entropy
 from models.recognizer import p_unknown
 from models.scene_network import SceneNetwork, build_scene_network
@@ -101,8 +100,5 @@ def _manifest(
         "semantic_classes": class_ids,
         "groups": recipe.groups,
         "calibration": calibration.model_dump(exclude_none=True),
-        "files": {
-            part: {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for part, path in files.items()
-        },
+        "files": {part: ModelFile.of(path).model_dump() for part, path in files.items()},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from models.layers.efficientnet_lite import EfficientNetLite0, Pyramid
 from models.scene_network import SceneNetwork
 from tools.train.frozen import FrozenModule
+from tools.train.optimiser import adamw, rate_share
 from tools.train.recipe import Recipe, Stage
 
 _PRETRAINED = ("segmenter.encoder.", "classifier.head.")
@@ -42,30 +42,14 @@ def set_training_mode(network: SceneNetwork) -> None:
 
 def build_optimizer(network: SceneNetwork, stage: Stage, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW with the encoder's own rate; vectors (biases, norms) do not decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            key = (name.startswith(_PRETRAINED), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": stage.encoder_lr if pretrained else stage.lr,
-                "weight_decay": recipe.weight_decay if decays else 0.0,
-            }
-            for (pretrained, decays), parameters in groups.items()
-        ]
-    )
+    trained = ((name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad)
+    rates = {True: stage.encoder_lr, False: stage.lr}
+    return adamw(trained, lambda name: rates[name.startswith(_PRETRAINED)], recipe.weight_decay)
 
 
 def learning_rate(step: int, steps: int, stage: Stage) -> float:
     """Share of the full rate at a step: linear warm-up, then half a cosine down to `stage.final`."""
-    warmup = max(1, round(stage.warmup * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * progress))
+    return rate_share(step, steps, stage.warmup, stage.final)
 
 
 def frozen_encoder(network: SceneNetwork, stage: Stage, size: int) -> Callable[[Tensor], Pyramid]:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from tools import metrics
 from tools.progress import CountProgress
 from tools.train.data import epoch_order
+from tools.train.optimiser import adamw, rate_share
 from tools.train.own.features import Features, Rows
 from tools.train.own.start import Start
 
@@ -136,12 +137,7 @@ class ClassifierTraining:
         return float(loss.detach())
 
     def _set_rates(self, step: int) -> None:
-        """Linear warm-up, then half a cosine."""
-        total = self.steps * self.settings.epochs
-        warmup = max(1, round(_WARMUP * total))
-        progress = (step - warmup) / max(1, total - warmup)
-        cosine = _FINAL + (1 - _FINAL) * 0.5 * (1 + math.cos(math.pi * progress))
-        share = (step + 1) / warmup if step < warmup else cosine
+        share = rate_share(step, self.steps * self.settings.epochs, _WARMUP, _FINAL)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
 
@@ -172,20 +168,9 @@ def scene_logits(classifier: nn.Module, features: Features, pictures: Rows, view
 
 
 def _build_optimizer(classifier: nn.Module, new: frozenset[str]) -> torch.optim.AdamW:
-    """AdamW; the new layers learn faster, and vectors (biases, norms) do not decay."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in classifier.named_parameters():
-        groups.setdefault((f"classifier.{name}" in new, parameter.ndim > 1), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": _RATE if is_new else _START_RATE,
-                "weight_decay": _DECAY if decays else 0.0,
-            }
-            for (is_new, decays), parameters in groups.items()
-        ]
-    )
+    """AdamW; the new layers learn faster."""
+    rates = {True: _RATE, False: _START_RATE}
+    return adamw(classifier.named_parameters(), lambda name: rates[f"classifier.{name}" in new], _DECAY)
 
 
 def _set_training_mode(classifier: nn.Module) -> None:

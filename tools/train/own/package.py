@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.package import Manifest, ModelPackage
+from models.package import Manifest, ModelFile, ModelPackage
 from models.scene_network import SceneNetwork
 from tools.export import export_graph
 
@@ -46,10 +45,7 @@ def write_manifest(
         "semantic_classes": list(old.semantic_classes),
         "groups": {},
         "calibration": calibration,
-        "files": {
-            part: {"path": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for part, path in files.items()
-        },
+        "files": {part: ModelFile.of(path).model_dump() for part, path in files.items()},
     }
     Manifest(**values)  # before it is written, not when it is read
     (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tools.train.dfw import DFW
+from tools.train.optimiser import half_cosine
 from tools.train.two_stage.recipe import OptimiserSettings
 
 
@@ -52,6 +52,5 @@ def rate_share(settings: OptimiserSettings, step: int, steps: int, epoch: int) -
     if settings.schedule == "step":
         return settings.step_factor ** (epoch // settings.step_epochs)
     if settings.schedule == "cosine":
-        progress = (step - warmup) / max(1, steps - warmup)
-        return settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * progress))
+        return half_cosine((step - warmup) / max(1, steps - warmup), settings.final)
     return 1.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def write_model(training: StageTraining, best: Path, folder: Path) -> None:
         crop=training.corpus.crop,
         labels=training.corpus.labels,
         calibration=Calibration(temperature=temperature, unknown_threshold=threshold),
-        files={"weights": ModelFile(path=weights.name, sha256=hashlib.sha256(weights.read_bytes()).hexdigest())},
+        files={"weights": ModelFile.of(weights)},
     )
     text = json.dumps(manifest.model_dump(mode="json", exclude_defaults=True), indent=2)
     part = folder / "model.part"
