@@ -6,6 +6,7 @@ scenes there are, where the recipe asks for them:
 the scenes; the report part is never seen. `CALIBRATION_SHARE` of the strange ones is kept from training, to find out
 how surprised the trained network is by what it never saw.
 `pictures`: globs of further pictures that teach the segmentation alone.
+`taught_masks`: a folder of pictures with masks made by hand, which teach the segmentation better than the teacher can.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tools.data.unknowns import KNOWN, TUNE, UNKNOWNS, make_unknowns, part_in, p
 from tools.train.cache import PictureCache, build_cache
 from tools.train.cross_fit import cross_fit
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, dev_rows
+from tools.train.masks import corrected
 from tools.train.recipe import Recipe
 
 Say = Callable[[str], None]
@@ -73,6 +75,8 @@ def load_corpus(recipe: Recipe, root: Path, folder: Path, say: Say) -> Corpus:
     if recipe.data.pictures:
         more = _listed(root, recipe.data.pictures)
         parts.add(_cached(more, root, recipe, folder / "pictures", say), np.arange(len(more)))
+    if recipe.data.taught_masks:
+        _add_masks(parts, recipe, root, folder, say)
     return Corpus(parts.pool(), scenes, targets, train, dev, val, strange, kinds)
 
 
@@ -125,6 +129,16 @@ def _add_unknowns(
     parts.add(_cached(known, root, recipe, folder / "known", say), rows, known.targets(recipe.labels)[rows])
     kinds = tuple(strange.entries[row].scene for row in np.flatnonzero(kept))
     return _rows_of(cache, np.flatnonzero(kept)), kinds
+
+
+def _add_masks(parts: _Parts, recipe: Recipe, root: Path, folder: Path, say: Say) -> None:
+    """Add pictures with masks made by hand, for the segmentation alone."""
+    manifest = _listed(root, [f"{recipe.data.taught_masks}/*.jpg"])
+    cache = _cached(manifest, root, recipe, folder / "masks", say)
+    maps = [corrected(manifest.path(i), cache.labels[i], cache.scores[i]) for i in range(len(manifest))]
+    labels, scores = (np.stack(column) for column in zip(*maps, strict=True))
+    rows = np.tile(np.arange(len(manifest)), recipe.data.mask_repeats)
+    parts.add(PictureCache(cache.pictures, cache.grey, labels, scores), rows)
 
 
 def _rows_of(cache: PictureCache, rows: Rows) -> PictureCache:

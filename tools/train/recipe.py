@@ -31,6 +31,8 @@ class Data(_Part):
     unknowns: bool = False  # learn from pictures of none of the scenes, which `tools.data.unknowns` makes
     pictures: tuple[str, ...] = ()  # globs of further pictures, for the segmentation
     masks: str | None = None  # folder of CamVid pictures with masks, to measure the segmentation with
+    taught_masks: str | None = None  # such a folder to learn from; its masks overrule the teacher
+    mask_repeats: int = Field(default=1, ge=1)  # how often each of those comes for once of another picture
     teacher: str
     dev_share: float = Field(default=0.1, gt=0, lt=0.5)
 
