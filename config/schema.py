@@ -52,6 +52,13 @@ class ModelSettings(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or a device name of OpenVINO")
     segmenter: str | None = Field(None, description="who segments for a scene network: scene18, upernet_r50...")
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
+    lanes: int | None = Field(
+        None, ge=1, le=64, description="frames in the networks at once; default: one for a live source, else by cores"
+    )
+    batch: int | None = Field(
+        None, ge=1, le=256, description="waiting frames that go together; default: 8 on a GPU, else 1"
+    )
+    batch_wait_s: NotNegative = Field(0.005, description="how long the first frame of a batch waits for the others")
     semantics: SemanticsSettings = SemanticsSettings()
 
     @model_validator(mode="before")
@@ -79,6 +86,14 @@ class CutSettings(Section):
     enabled: bool = True
     threshold: Share = Field(0.16, description="mean difference of two thumbnails that may be a cut, of full scale")
     ratio: Positive = Field(3.0, description="how many times the recent difference a cut exceeds")
+
+
+class CadenceSettings(Section):
+    """Reuse of segmentations while the picture changes little (see `models.cadence`)."""
+
+    enabled: bool | Literal["auto"] = Field("auto", description="auto: for live sources, not for recordings")
+    threshold: Share = Field(0.012, description="change since the segmented picture, of full scale")
+    max_age_s: Positive = Field(0.5, description="a segmentation older than that is not reused")
 
 
 class BusSettings(Section):
@@ -122,6 +137,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     capture: CaptureSettings = CaptureSettings()
     cut: CutSettings = CutSettings()
+    cadence: CadenceSettings = CadenceSettings()
     smoother: PluginChoice = PluginChoice(kind="exponential")
     bus: BusSettings = BusSettings()
     overlay: OverlaySettings = OverlaySettings()

@@ -22,9 +22,12 @@ from models.prediction import FloatArray, Prediction, entropy
 if TYPE_CHECKING:
     from models.explain import Explanation
 
-__all__ = ["JointRecognizer", "Recognizer", "load_recognizer", "p_unknown", "softmax"]
+__all__ = ["JointRecognizer", "Recognizer", "Segmentation", "load_recognizer", "p_unknown", "softmax"]
 
 Picture = NDArray[np.uint8]
+
+Segmentation = Any
+"""What a recognizer's `segment` made, for its `predict_with` and those of its lanes."""
 
 _NVIDIA_DEVICE = Path("/dev/nvidia0")
 
@@ -63,6 +66,18 @@ class Recognizer(ABC):
     @abstractmethod
     def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """The scenes of several pictures, whatever their sizes."""
+
+    @abstractmethod
+    def lane(self) -> Recognizer:
+        """Another one over the same networks, for another thread: they may run at the same time."""
+
+    @abstractmethod
+    def segment(self, picture: Picture) -> Segmentation:
+        """The part of the work that may serve later pictures too, as long as they hardly differ."""
+
+    @abstractmethod
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:
+        """The scene of a picture with the segmentation of this one, or of an earlier one of the same size."""
 
     @abstractmethod
     def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
@@ -113,6 +128,19 @@ class JointRecognizer(Recognizer):
             )
             for i in range(len(pictures))
         ]
+
+    def lane(self) -> JointRecognizer:
+        """See `Recognizer.lane`."""
+        return JointRecognizer(self.package, self.backend.lane())
+
+    def segment(self, picture: Picture) -> Segmentation:
+        """See `Recognizer.segment`. One pass segments and names: the whole answer is what can be reused."""
+        return self.predict(picture)
+
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:  # noqa: ARG002
+        """See `Recognizer.predict_with`."""
+        prediction: Prediction = segmentation
+        return prediction
 
     def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
         """See `Recognizer.explain`."""

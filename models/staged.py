@@ -27,7 +27,7 @@ from models.layers.semantic_stem import Top3
 from models.package import ModelPackage, find_package
 from models.prediction import Prediction, View
 from models.preprocess import squash
-from models.recognizer import Picture, Recognizer, softmax
+from models.recognizer import Picture, Recognizer, Segmentation, softmax
 from models.scene_classifier import load_scene_network
 from models.scene_parts import SceneParts, scene_parts
 from models.segmentation import PictureSegmenter, load_segmenter
@@ -96,6 +96,18 @@ class StagedRecognizer(Recognizer):
             shrunk = self.shrunk(picture)
             predictions.append(self.classify(shrunk, self.encode(shrunk)))
         return predictions
+
+    def lane(self) -> Recognizer:
+        """See `Recognizer.lane`."""
+        raise NotImplementedError
+
+    def segment(self, picture: Picture) -> Segmentation:
+        """See `Recognizer.segment`."""
+        return self.encode(self.shrunk(picture))
+
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:
+        """See `Recognizer.predict_with`. The scene network looks at this picture, where it looks at pictures."""
+        return self.classify(self.shrunk(picture), segmentation)
 
     def shrunk(self, picture: Picture) -> Picture:
         """The picture as all further stages see it: with a short side of `working_side` pixels at most.

@@ -18,7 +18,9 @@ from functools import partial
 from typing import Any
 
 from config.errors import UserError
-from config.schema import ModelSettings, Settings
+from config.schema import CadenceSettings, ModelSettings, Settings
+from models.cadence import Cadence
+from models.cores import usable_cores
 from models.recognizer import Recognizer, load_recognizer
 from streamer.address import open_source, parse
 from streamer.annotator import Annotator
@@ -27,7 +29,7 @@ from streamer.channel import Channel, Inbox
 from streamer.closing import Closing
 from streamer.errors import SourceError, StuckError
 from streamer.events import CaptureItem, Ended, Opened, StreamItem
-from streamer.inference import Inference
+from streamer.inference import Batching, Inference
 from streamer.overlay import Overlay
 from streamer.publish import BusItem, Publisher
 from streamer.sources.base import Source, SourceInfo
@@ -81,11 +83,18 @@ class Pipeline:
         for capture in self._captures:
             self.start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
 
-    def start_inference(self, recognizer: Recognizer) -> None:
-        """Serve what the captures read."""
-        tracks = {capture.name: Track(recognizer, self.settings) for capture in self._captures}
-        drops = {capture.name: capture.drops for capture in self._captures}
-        inference = Inference(self._inbox, tracks, drops, self._deliver, self.stop)
+    def start_inference(self, lanes: Sequence[Recognizer]) -> None:
+        """Serve what the captures read, with a thread for each recognizer."""
+        inference = Inference(
+            self._inbox,
+            tracks={capture.name: Track(lanes[0], self.settings) for capture in self._captures},
+            drops={capture.name: capture.drops for capture in self._captures},
+            deliver=self._deliver,
+            stop=self.stop,
+            lanes=lanes,
+            cadence=partial(cadence_for, self.settings.cadence),
+            batching=Batching(self.settings.model.batch or 1, self.settings.model.batch_wait_s),
+        )
         self.start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
 
     def start(self, worker: Worker) -> None:
@@ -160,7 +169,8 @@ def run(
         if ready is not None:
             ready(publisher)
         pipeline.start_captures()
-        pipeline.start_inference(recognizer_for(settings.model))
+        lanes = lane_count(uris, settings)
+        pipeline.start_inference(lanes_of(recognizer_for(settings.model, lanes), lanes))
         _hold(pipeline, publisher, interrupted)
         pipeline.go.set()
     except BaseException as error:
@@ -220,12 +230,12 @@ def lossless(uris: Sequence[str], settings: Settings) -> bool:
 class SceneStream(Closing):
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
-    def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None) -> None:
+    def __init__(self, source: Source, settings: Settings, lanes: int, recognizer: Recognizer | None) -> None:
         self._items: Channel[StreamItem] = Channel(_QUEUED_STATES)
         self._pipeline = Pipeline([source], settings, self._items.put, [self._items])
         self._pipeline.start_captures()
         try:
-            self._pipeline.start_inference(recognizer or recognizer_for(settings.model))
+            self._pipeline.start_inference(lanes_of(recognizer or recognizer_for(settings.model, lanes), lanes))
             self.info = self._opened()
             """What is known of the source: size, rate, expected number of frames."""
         except BaseException:
@@ -287,11 +297,32 @@ def open_stream(
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings()
-    return SceneStream(open_source(uri, name, settings.capture), settings, recognizer)
+    lanes = lane_count([uri], settings)
+    return SceneStream(open_source(uri, name, settings.capture), settings, lanes, recognizer)
 
 
-def recognizer_for(model: ModelSettings) -> Recognizer:
-    """Load the model that the settings ask for."""
+def lane_count(uris: Sequence[str], settings: Settings) -> int:
+    """How many frames the networks work on at once: one for a live source, whose frame is soonest done when all cores
+    work on it; one a core where frames wait anyway, which is quicker for all of them together.
+    """
+    if settings.model.lanes is not None:
+        return settings.model.lanes
+    return usable_cores() if lossless(uris, settings) else min(len(uris), usable_cores())
+
+
+def lanes_of(recognizer: Recognizer, count: int) -> list[Recognizer]:
+    """A recognizer and others beside it on the same networks, `count` in all."""
+    return [recognizer] + [recognizer.lane() for _ in range(count - 1)]
+
+
+def cadence_for(settings: CadenceSettings, source: SourceInfo) -> Cadence | None:
+    """What decides when segmentations of a source are reused; None where they never are."""
+    enabled = source.live if settings.enabled == "auto" else settings.enabled
+    return Cadence(settings.threshold, settings.max_age_s) if enabled else None
+
+
+def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:  # noqa: ARG001 - until the merge
+    """Load the model that the settings ask for, to run in `lanes` threads."""
     recognizer = load_recognizer(
         model.name,
         backend=model.backend,

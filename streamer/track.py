@@ -1,4 +1,4 @@
-"""`Track`: the way of one camera's frames through networks and smoothing, `Frame` in, `SceneState` out."""
+"""`Track`: the way of one camera's predictions through cut detection and smoothing, `SceneState`s out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Track:
     """What one source has left behind: its smoother, its last picture, its count of states.
 
     Args:
-        recognizer: shared by all sources of a worker.
+        recognizer: made the predictions; says which model speaks.
         settings: smoother and cut detection.
     """
 
@@ -40,17 +40,21 @@ class Track:
         self._epoch: int | None = None
         self._count = 0
 
-    def step(self, frame: Frame, drops: Drops = Drops()) -> SceneState:  # noqa: B008 - immutable
+    def advance(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        drops: Drops = Drops(),  # noqa: B008 - immutable
+        reused: bool | None = None,
+    ) -> SceneState:
         """The state after `frame`; frames come in order.
 
         Args:
             frame: the next frame of this source.
+            prediction: what the networks say of it.
             drops: frames of this source lost so far.
+            reused: whether that rests on the segmentation of an earlier frame; None where that is never done.
         """
-        return self.advance(frame, self._recognizer.predict(frame.image), drops)
-
-    def advance(self, frame: Frame, prediction: Prediction, drops: Drops) -> SceneState:
-        """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
         is_cut = self._is_cut(frame)
         belief = self._smoother.update(
             Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
@@ -65,6 +69,7 @@ class Track:
             model=self._model,
             smoother=self._smoother_identity,
             groups=self._recognizer.package.group_shares(belief.probabilities, belief.p_unknown),
+            reused=reused,
         )
         self._count += 1
         return state

@@ -24,6 +24,9 @@ class FakeBackend(Backend):
         self.count = 0
         self._before = before
 
+    def lane(self):
+        return self
+
     def infer(self, pictures):
         self._before(self.count)
         self.count += 1

@@ -64,6 +64,10 @@ class Backend(ABC):
     def infer(self, pictures: FloatArray) -> NetworkOutput:
         """Run the network on (B, 3, H, W) float32 pictures, normalised as the model asks."""
 
+    @abstractmethod
+    def lane(self) -> Backend:
+        """Another one over the same compiled network, for another thread: they may run at the same time."""
+
 
 class CompiledModule(Protocol):
     """A torch module made ready to run, on arrays. Belongs to one thread at a time."""

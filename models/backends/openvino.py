@@ -5,6 +5,7 @@ Torch is needed only to trace a module that has no exported graph.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -41,7 +42,14 @@ class OpenVinoBackend(Backend):
         package.path("weights")  # the graph points into this file: check it before it is mapped
         graph = core.read_model(str(package.path("graph")))
         self._outputs = {name for output in graph.outputs for name in output.names}
-        self._request = core.compile_model(graph, self.device, _settings(self.device, params)).create_infer_request()
+        self._compiled = core.compile_model(graph, self.device, _settings(self.device, params))
+        self._request = self._compiled.create_infer_request()
+
+    def lane(self) -> OpenVinoBackend:
+        """See `Backend.lane`."""
+        other = copy.copy(self)
+        other._request = self._compiled.create_infer_request()
+        return other
 
     def infer(self, pictures: FloatArray) -> NetworkOutput:
         """See `Backend.infer`."""

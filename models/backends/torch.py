@@ -37,6 +37,10 @@ class TorchBackend(Backend):
             raise ModelError(f"the weights of {package.manifest.name!r} do not fit its networks: {error}") from error
         self._network = network.eval().to(self.device)
 
+    def lane(self) -> TorchBackend:
+        """See `Backend.lane`. A module that is only evaluated serves any number of threads."""
+        return self
+
     @torch.inference_mode()
     def infer(self, pictures: FloatArray) -> NetworkOutput:
         """See `Backend.infer`."""
