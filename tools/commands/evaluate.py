@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def evaluate(
         str | None, typer.Option("--split", metavar="NAME", help="Only this split; of a data set val unless given.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="A model with its own segmenter. [default: scene18]")
+        str | None, typer.Option("--model", metavar="NAME", help="With its own segmenter; scene18 unless given.")
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", metavar="F", help="A reference network: .pth.tar, or a model's name.")
@@ -155,15 +155,19 @@ def _evaluate_model(
 
     from models import load_recognizer
     from tools.commands._figures import print_robustness, print_tables, print_unknown
-    from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
 
-    strange = None if unknowns is None else read_unknowns(unknowns)  # a fault in the table is told before the work
+    told: dict[str, Any] = {}
+    if unknowns is not None:
+        from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
+
+        strange = read_unknowns(unknowns)  # a fault in the table is told before the work
     recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
     result = _run(recognizer, pictures, corruptions)
     _write_predictions(predictions, result.clean)
     summary = result.clean.summary()
     hurt = result.summary() if corruptions else {}
-    told = {} if strange is None else {"unknown": evaluate_unknowns(recognizer, strange, result.clean.known)}
+    if unknowns is not None:
+        told["unknown"] = evaluate_unknowns(recognizer, strange, result.clean.known)
     if as_json:
         typer.echo(json.dumps({"model": model, **summary, **hurt, **told}))
         return
