@@ -33,45 +33,43 @@ class _SourceRules:
     def __init__(self, rules: Sequence[RuleSettings], source: str) -> None:
         self._clock = StreamClock()
         self._rules = [_SourceRule(rule) for rule in rules if rule.sources is None or source in rule.sources]
-        self._count = 0
 
     def step(self, sighting: Sighting) -> list[Firing]:
         now = self._clock.at(sighting)
-        firings = []
-        for rule in self._rules:
-            due = rule.step(sighting, now)
-            if due is not None:
-                group = rule.settings.when.group
-                name = None if group is None else group.name
-                firings.append(Firing(rule.settings.name, self._count, sighting, due, name))
-                self._count += 1
-        return firings
+        firings = [rule.step(sighting, now) for rule in self._rules]
+        return [firing for firing in firings if firing is not None]
 
 
 class _SourceRule:
-    """One rule on one source: its condition, its hours, and when it fired last."""
+    """One rule on one source: its condition, its hours, how often it has fired, and when last."""
 
     def __init__(self, settings: RuleSettings) -> None:
-        self.settings = settings
+        self._settings = settings
         self._condition = condition_for(settings)
         self._cool_down_s = exact(settings.cool_down_s)
         self._epoch: int | None = None
         self._last: Fraction | None = None
+        self._count = 0
 
-    def step(self, sighting: Sighting, now: Fraction) -> Due | None:
-        """What the rule fires with at this frame; None if it does not."""
-        if sighting.epoch != self._epoch:
-            # Nobody knows what the camera saw in between.
-            self._epoch = sighting.epoch
-            self._condition.restart()
-        active = self.settings.active
-        if active is not None and not awake(active, sighting.t_capture_ns):
-            self._condition.rest(sighting)
-            return None
-        due = self._condition.step(sighting, now)
+    def step(self, sighting: Sighting, now: Fraction) -> Firing | None:
+        """The firing at this frame, if there is one."""
+        due = self._due(sighting, now)
         # What lasts is still due when the rule has cooled down; a change has passed by then.
         if due is None or (self._last is not None and now - self._last < self._cool_down_s):
             return None
         self._condition.fired()
         self._last = now
-        return due
+        number, self._count = self._count, self._count + 1
+        group = self._settings.when.group
+        return Firing(self._settings.name, number, sighting, due, None if group is None else group.name)
+
+    def _due(self, sighting: Sighting, now: Fraction) -> Due | None:
+        if sighting.epoch != self._epoch:
+            # Nobody knows what the camera saw in between.
+            self._epoch = sighting.epoch
+            self._condition.restart()
+        active = self._settings.active
+        if active is not None and not awake(active, sighting.t_capture_ns):
+            self._condition.rest(sighting)
+            return None
+        return self._condition.step(sighting, now)

@@ -16,7 +16,7 @@ class Firing:
 
     Attributes:
         rule: its name.
-        number: 0, 1, 2... over the firings of the source in this run.
+        number: 0, 1, 2... over the firings of this rule on this source.
         sighting: the frame at which it fired.
         due: since when its condition has held, or what was before.
         group: the group of scenes that the rule is about, None for other rules.
@@ -51,7 +51,7 @@ class Firing:
         }
 
     def body(self, run: str, t_publish_ns: int) -> Body:
-        """The event as webhooks and commands get it: as on the bus, but `seq` counts the firings of the source."""
+        """The event as webhooks and commands get it: as on the bus, but `seq` counts the firings of the rule."""
         sighting = self.sighting
         place = Place(sighting.source, run, sighting.epoch, sighting.pts, sighting.time_base)
         return event_body("rule", place, seq=self.number, t_publish_ns=t_publish_ns, details=self.details())

@@ -87,6 +87,8 @@ class ActionRunner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        if any(isinstance(action, Webhook) for actions in self._actions.values() for action in actions):
+            self._web_client()  # takes a while, which the first firing need not wait for
         try:
             end_s: float | None = None
             while end_s is None or time.monotonic() < end_s:
@@ -122,9 +124,7 @@ class ActionRunner:
         if dropped and time.monotonic() >= self._tell_at_s:
             self._told_dropped += dropped
             self._tell_at_s = time.monotonic() + _WARN_EVERY_S
-            _log.warning(
-                "%d actions of rules were dropped: too many at a time (a cool_down_s makes them fewer)", dropped
-            )
+            _log.warning("dropped %d actions of rules: too many at a time (a cool_down_s makes them fewer)", dropped)
 
     def _tell_of_the_rest(self) -> None:
         left = len(self.queue) + len(self._running)
