@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from config.rules import RuleSettings
+from config.section import NotNegative, Positive, Section, Share
+
 Policy = Literal["auto", "latest", "every"]
 HeatMap = Literal["off", "gate", "activation"]
-
-
-class Section(BaseModel):
-    """Base of every group of settings: unknown keys are errors, values never change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PluginChoice(Section):
@@ -141,3 +135,13 @@ class Settings(Section):
     smoother: PluginChoice = PluginChoice(kind="exponential")
     bus: BusSettings = BusSettings()
     overlay: OverlaySettings = OverlaySettings()
+    rules: tuple[RuleSettings, ...] = Field((), description="what happens when (see `config.rules`)")
+
+    @field_validator("rules")
+    @classmethod
+    def _names_differ(cls, value: tuple[RuleSettings, ...]) -> tuple[RuleSettings, ...]:
+        names = [rule.name for rule in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rules are called {name!r}")
+        return value

@@ -1,6 +1,7 @@
 """The whole flow in one place: build, connect, run, stop.
 
     source --(capture thread, one per camera)--> inbox --> inference worker --> publisher thread --> labels, events
+                                                                           \\-> rules --> publisher, webhooks, commands
                                                                            \\-> annotator --> publisher --> frames
                                                                            \\-> open_stream's caller
 
@@ -32,6 +33,7 @@ from streamer.events import CaptureItem, Ended, Opened, StreamItem
 from streamer.inference import Batching, Inference
 from streamer.overlay import Overlay
 from streamer.publish import BusItem, Publisher
+from streamer.rules.live import LiveRules
 from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
 from streamer.track import Track
@@ -148,29 +150,37 @@ def run(
     to_bus = inbox.lane(_QUEUED_STATES)
     to_annotator: Channel[SceneState] = Channel(_QUEUED_PICTURES, "every" if lossless(uris, settings) else "latest")
 
+    run_id = str(uuid.uuid4())
+    rules = LiveRules(settings.rules, run_id, [source.name for source in sources], to_bus.put)
+
     def deliver(item: StreamItem) -> None:
         to_bus.put(item)
+        rules.take(item)
         if isinstance(item, SceneState) and publisher.frames_wanted(item.source):
             to_annotator.put(item)
         if observe is not None:
             observe(item)
 
-    pipeline = Pipeline(sources, settings, deliver, [to_bus, to_annotator])
+    pipeline = Pipeline(sources, settings, deliver, [to_bus, to_annotator, *rules.outputs])
     publisher = Publisher(
         settings.bus,
-        str(uuid.uuid4()),
+        run_id,
         [source.name for source in sources],
         lossless=lossless(uris, settings),
         stop=pipeline.stop,
     )
     publisher.bind()
     _start_bus(pipeline, publisher, inbox, to_annotator)
+    for worker in rules.workers:
+        pipeline.start(worker)
     try:
         if ready is not None:
             ready(publisher)
         pipeline.start_captures()
         lanes = lane_count(uris, settings)
-        pipeline.start_inference(lanes_of(recognizer_for(settings.model, lanes), lanes))
+        recognizer = recognizer_for(settings.model, lanes)
+        rules.check(recognizer.package)
+        pipeline.start_inference(lanes_of(recognizer, lanes))
         _hold(pipeline, publisher, interrupted)
         pipeline.go.set()
     except BaseException as error:
