@@ -51,7 +51,7 @@ def config(folder: Path, *rules: dict) -> Path:
 
 @pytest.fixture
 def faked(monkeypatch):
-    monkeypatch.setattr(streamer.app, "recognizer_for", lambda model: fake_recognizer())
+    monkeypatch.setattr(streamer.app, "recognizer_for", lambda model, lanes=1: fake_recognizer())
 
 
 def run_with(path: Path, uri: str, **keys) -> list[dict]:
