@@ -299,6 +299,7 @@ def recognizer_for(model: ModelSettings) -> Recognizer:
         threads=model.threads,
         segmenter=model.segmenter,
         semantics=model.semantics,
+        precision=model.precision,
     )
     _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
     if model.segmenter is not None:
