@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from config.rules import RuleSettings
 from config.section import NotNegative, Positive, Section, Share
 
+Precision = Literal["auto", "f32", "bf16", "f16"]
 Policy = Literal["auto", "latest", "every"]
 HeatMap = Literal["off", "gate", "activation"]
 
@@ -42,10 +43,13 @@ class ModelSettings(Section):
     """Which networks run, and on what. A plain string is the model's name."""
 
     name: str = Field("scene18", description="a packaged or an imported model, or the folder of one")
-    backend: str = Field("auto", description="auto, or a backend plug-in: openvino, torch")
+    backend: str = Field("auto", description="auto, or a backend plug-in: onnxruntime, openvino, torch")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or a device name of OpenVINO")
     segmenter: str | None = Field(None, description="who segments for a scene network: scene18, upernet_r50...")
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
+    precision: Precision = Field(
+        "auto", description="of the networks: f32, bf16 (CPU, CUDA), f16 (GPU); auto: what says the same as f32"
+    )
     lanes: int | None = Field(
         None, ge=1, le=64, description="frames in the networks at once; default: one for a live source, else by cores"
     )

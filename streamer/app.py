@@ -331,7 +331,7 @@ def cadence_for(settings: CadenceSettings, source: SourceInfo) -> Cadence | None
     return Cadence(settings.threshold, settings.max_age_s) if enabled else None
 
 
-def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:  # noqa: ARG001 - until the merge
+def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:
     """Load the model that the settings ask for, to run in `lanes` threads."""
     recognizer = load_recognizer(
         model.name,
@@ -340,6 +340,8 @@ def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:  # noqa:
         threads=model.threads,
         segmenter=model.segmenter,
         semantics=model.semantics,
+        precision=model.precision,
+        lanes=lanes,
     )
     _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
     if model.segmenter is not None:

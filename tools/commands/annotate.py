@@ -24,10 +24,13 @@ def annotate(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     as_json: options.Json = False,
 ) -> None:
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
-    settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
+    settings = options.settings_from(
+        config, set_, {"model.device": device, "model.backend": backend, "model.precision": precision}
+    )
 
     from tools.annotate import find_videos
     from tools.live import interruption

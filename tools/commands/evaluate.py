@@ -11,6 +11,7 @@ import typer
 from tools.commands import _options as options
 
 if TYPE_CHECKING:
+    from config.schema import Precision as PrecisionName
     from models.recognizer import Recognizer
     from tools.data.manifest import PictureManifest
     from tools.evaluation import Evaluation
@@ -92,6 +93,7 @@ def evaluate(
         int | None, typer.Option("--workers", min=1, max=64, help="Batches at once (--checkpoint); one a core.")
     ] = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     device: options.Device = None,
     output: Annotated[
         Path | None,
@@ -111,12 +113,12 @@ def evaluate(
     if checkpoint is None:
         if dataset is not None:
             raise typer.BadParameter("--dataset needs --checkpoint, a network that knows the scenes of that data set")
-        names = _corruption_names(corruptions)
+        names, computing = _corruption_names(corruptions), options.precision(precision)
         pictures = _limited(_pictures(None, manifest, root, split, without), limit)
-        _evaluate_model(pictures, model or "scene18", backend, device, names, unknowns, as_json, predictions)
+        _evaluate_model(pictures, model or "scene18", backend, device, computing, names, unknowns, as_json, predictions)
         return
-    if model is not None or backend is not None:
-        raise typer.BadParameter("--model and --backend do not go with --checkpoint, which runs on torch")
+    if any(option is not None for option in (model, backend, precision)):
+        raise typer.BadParameter("--model, --backend and --precision do not go with --checkpoint, which runs on torch")
     if corruptions is not None:
         raise typer.BadParameter("--corruptions goes with --model; with --checkpoint pictures are shown as they are")
     if unknowns is not None:
@@ -146,6 +148,7 @@ def _evaluate_model(
     model: str,
     backend: str | None,
     device: str | None,
+    precision: PrecisionName,
     corruptions: tuple[str, ...],
     unknowns: Path | None,
     as_json: bool,
@@ -161,7 +164,7 @@ def _evaluate_model(
         from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
 
         strange = read_unknowns(unknowns)  # a fault in the table is told before the work
-    recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
+    recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto", precision=precision)
     result = _run(recognizer, pictures, corruptions)
     _write_predictions(predictions, result.clean)
     summary = result.clean.summary()

@@ -99,7 +99,7 @@ def _released_weights(recipe: Recipe, output: Path) -> dict[str, Tensor]:
     assert len(networks) == len(files)
     first = networks[0]
     return {
-        name: sum(network[name] for network in networks) / len(networks) if tensor.is_floating_point() else tensor
+        name: torch.stack([network[name] for network in networks]).mean(0) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()
     }
 
