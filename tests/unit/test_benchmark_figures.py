@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from config.errors import UserError
 from tools.benchmark.figures import percentiles, slope, spread
 from tools.benchmark.model_only import ModelOnly
+from tools.benchmark.process import Usage
 from tools.benchmark.report import efficiency_of, runs_of
 from tools.benchmark.running import WARM_UP, FrameTimes, LabelTimes, Record, Sample, figures
 from tools.benchmark.search import largest
@@ -71,8 +74,6 @@ def test_slope_is_that_of_the_least_squares(points):
 
 
 def usage(cpu_s, memory_mb):
-    from tools.benchmark.process import Usage
-
     return Usage(cpu_s, memory_mb, memory_mb + 5)
 
 
@@ -81,7 +82,7 @@ def record(count=110, *, fps=50, age_ms=20, sources=("a",), grows_mb=0.0):
     found = Record(len(sources), started_ns=0)
     for seq in range(count):
         published = 2 * SECOND + seq * SECOND // fps
-        found.labels += [LabelTimes(name, seq, published - age_ms * MS, published, seq // 10) for name in sources]
+        found.labels += [LabelTimes(name, seq, seq, published - age_ms * MS, published, seq // 10) for name in sources]
         found.samples.append(
             Sample(len(found.labels), published, usage(0.01 * len(found.labels), 200 + grows_mb * seq))
         )
@@ -91,7 +92,7 @@ def record(count=110, *, fps=50, age_ms=20, sources=("a",), grows_mb=0.0):
 def test_a_run_is_measured_behind_its_warm_up():
     slow_start = record()
     for number, label in enumerate(slow_start.labels[:WARM_UP]):
-        slow_start.labels[number] = LabelTimes("a", label.seq, label.captured_ns - SECOND, label.published_ns, 0)
+        slow_start.labels[number] = replace(label, captured_ns=label.captured_ns - SECOND)
     run = figures(slow_start)
     assert run.frames == 110
     assert run.fps == pytest.approx(50)

@@ -87,6 +87,8 @@ def measure(plan: Plan) -> Report:
         cpu_ms = stages.cpu_ms(drawing=plan.frames_subscriber)
         annotate = _annotate(plan, uri, recognizer)
         baseline = _baseline(plan, uri)
+        streams = _streams(plan, uri, stages.info, folder)
+        capacity = _capacity(plan, uri, stages.info, folder)
         soak = _soak(plan, uri, folder)
         return Report(
             machine=found,
@@ -97,8 +99,8 @@ def measure(plan: Plan) -> Report:
             run=run,
             efficiency=efficiency_of(run.fps.median, cpu_ms, cores(), model_only),
             annotate=annotate,
-            streams=_streams(plan, uri, stages.info, folder),
-            capacity=_capacity(plan, uri, stages.info, folder),
+            streams=streams,
+            capacity=capacity,
             soak=soak,
             age_limit_ms=_age_limit_ms(plan, stages) if soak is not None else None,
             baseline=baseline,
@@ -172,7 +174,7 @@ def _live_clip(plan: Plan, uri: str, info: SourceInfo, folder: Path) -> tuple[st
 def _soak(plan: Plan, uri: str, folder: Path) -> Soak | None:
     if plan.soak_frames is None:
         return None
-    if not uri.startswith("synthetic:"):
+    if Path(uri).is_file():  # whatever else there is ends when it likes
         clip = folder / "long.mp4"
         make_clip(uri, clip, fps=plan.fps, frames=SOAK_WARM_UP + plan.soak_frames)
         uri = str(clip)
@@ -182,8 +184,9 @@ def _soak(plan: Plan, uri: str, folder: Path) -> Soak | None:
 
 def _age_limit_ms(plan: Plan, stages: StagesFigures) -> float | None:
     """Two inference times and one frame interval; None where nothing is dropped, since there frames queue."""
-    rate = plan.fps or stages.info.frame_rate
-    if rate is None or not (plan.settings.capture.policy == "latest" or stages.info.live):
+    info = stages.info
+    rate = (plan.fps if Path(plan.uri).is_file() else None) or info.frame_rate
+    if rate is None or not (info.live or plan.settings.capture.policy == "latest"):
         return None
     return round(2 * stages.inference_ms() + 1000 / float(rate), 1)
 
@@ -207,5 +210,15 @@ def _model(recognizer: Recognizer) -> dict[str, Any]:
         "sha256": recognizer.package.weights_sha256,
         "engine": recognizer.engine,
         "device": recognizer.device,
+        "device_name": _device_name(recognizer.device),
         "segmenter": recognizer.segmenter,
     }
+
+
+def _device_name(device: str) -> str | None:
+    """What a CUDA device is called; a CPU stands in `machine`."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(device)

@@ -37,6 +37,7 @@ class LabelTimes:
 
     source: str
     seq: int
+    frame_id: int
     captured_ns: int
     published_ns: int
     dropped: int
@@ -166,7 +167,6 @@ def _on_bus(settings: Settings, folder: Path, *, frames: bool) -> Settings:
         "labels": f"ipc://{folder}/labels",
         "frames": f"ipc://{folder}/frames" if frames else "off",
         "wait_subscriber_s": _WAIT_SUBSCRIBER_S,
-        "encoding": settings.bus.encoding,
     }
     return settings.model_copy(update={"bus": settings.bus.model_copy(update=addresses)})
 
@@ -203,7 +203,9 @@ def _listen(labels: LabelSubscriber, command: Command, record: Record) -> None:
 
 def _times(body: Body) -> LabelTimes:
     dropped = sum(body["drops"].values())
-    return LabelTimes(body["source"], body["seq"], body["t_capture_ns"], body["t_publish_ns"], dropped)
+    return LabelTimes(
+        body["source"], body["seq"], body["frame_id"], body["t_capture_ns"], body["t_publish_ns"], dropped
+    )
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from config.errors import UserError
 from config.schema import Settings
 from tools.benchmark.figures import Percentiles, percentiles, slope
-from tools.benchmark.running import Record, Sample, figures, follow
+from tools.benchmark.running import Record, figures, follow
 
 WARM_UP = 500
 """Frames before the memory counts: until then buffers of libraries fill."""
 
 _LEAST_SAMPLES = 10
+_LEAST_LABELS = 2  # one in each half
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,9 @@ class Soak:
     """A long run, without its warm-up.
 
     Attributes:
-        frames: labels behind the warm-up.
-        dropped: frames that the networks could not take.
+        frames: of the source, behind the warm-up, labelled or dropped.
+        labels: of them.
+        dropped: frames that the networks could not take, in all of the run.
         fps: labels a second.
         memory_mb: resident at the end, the mean of the last tenth of the samples.
         growth_mb: of that over the mean of the first tenth.
@@ -31,6 +33,7 @@ class Soak:
     """
 
     frames: int
+    labels: int
     dropped: int
     fps: float
     memory_mb: float
@@ -56,28 +59,31 @@ def soak_figures(record: Record) -> Soak:
     Raises:
         UserError: it was too short, or this system tells no process's memory.
     """
-    samples = [sample for sample in record.samples if sample.labels >= WARM_UP]
-    if len(samples) < _LEAST_SAMPLES:
+    points = [(record.labels[s.labels - 1].frame_id, s.usage.memory_mb) for s in record.samples if s.labels > 0]
+    points = [(frame, megabytes) for frame, megabytes in points if frame >= WARM_UP]
+    labels = [label for label in record.labels if label.frame_id >= WARM_UP]
+    if len(points) < _LEAST_SAMPLES or len(labels) < _LEAST_LABELS:
         raise UserError(
-            f"{len(record.labels)} labels and {len(samples)} looks at the memory behind label {WARM_UP} are "
-            "too few to tell its growth: let --soak have more frames (and the system needs /proc)"
+            f"{len(labels)} labels and {len(points)} looks at the memory behind frame {WARM_UP} are too few to tell "
+            "its growth: let --soak have more frames (and the system needs /proc)"
         )
-    tenth = max(1, len(samples) // 10)
-    begins, ends = _mean_mb(samples[:tenth]), _mean_mb(samples[-tenth:])
-    ages = [(label.published_ns - label.captured_ns) / 1e6 for label in record.labels[WARM_UP:]]
+    tenth = len(points) // 10
+    begins, ends = _mean_mb(points[:tenth]), _mean_mb(points[-tenth:])
+    ages = [(label.published_ns - label.captured_ns) / 1e6 for label in labels]
     half = len(ages) // 2
     run = figures(record)
     return Soak(
-        frames=len(ages),
+        frames=labels[-1].frame_id + 1 - WARM_UP,
+        labels=len(labels),
         dropped=run.dropped,
         fps=run.fps,
         memory_mb=round(ends, 1),
         growth_mb=round(ends - begins, 2),
-        mb_per_1000_frames=round(slope([(s.labels / 1000, s.usage.memory_mb) for s in samples]), 3),
+        mb_per_1000_frames=round(slope([(frame / 1000, megabytes) for frame, megabytes in points]), 3),
         first_half_ms=percentiles(ages[:half]),
         second_half_ms=percentiles(ages[half:]),
     )
 
 
-def _mean_mb(samples: list[Sample]) -> float:
-    return statistics.fmean(sample.usage.memory_mb for sample in samples)
+def _mean_mb(points: list[tuple[int, float]]) -> float:
+    return statistics.fmean(megabytes for _, megabytes in points)

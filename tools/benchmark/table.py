@@ -108,7 +108,7 @@ def _capacity(capacity: Capacity) -> Iterator[str]:
 
 
 def _soak(soak: Soak, age_limit_ms: float | None) -> Iterator[str]:
-    yield f"  soak, {soak.frames} labels at {soak.fps:.1f} fps, {soak.dropped} frames dropped"
+    yield f"  soak, {soak.frames} frames, {soak.labels} labels at {soak.fps:.1f} fps, {soak.dropped} frames dropped"
     yield _row("memory at the end", f"{soak.memory_mb:9.1f} MB")
     yield _row("growth, first to last tenth", f"{soak.growth_mb:9.2f} MB")
     yield _row("slope", f"{soak.mb_per_1000_frames:9.3f} MB a 1000 frames")
