@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,15 @@ def measure_model(
         "ms": {key: {"median": round(medians[key], 2), "p95": round(_p95(timed[key]), 2)} for key in works},
         "ratio_to_resnet18": round(medians["model"] / medians["resnet18"], 2),
     }
+
+
+def lines(report: dict[str, Any]) -> Iterator[str]:
+    """That report for people."""
+    name, frame = f"{report['model']} on {report['engine']}", report["frame"]
+    what = {"model": f"{name}, from the {frame} frame", "resnet18": "ResNet-18 at 224"}
+    for key, times in report["ms"].items():
+        yield f"  {what[key]:<48} median {times['median']:7.2f} ms, p95 {times['p95']:7.2f} ms"
+    yield f"  {report['ratio_to_resnet18']} times ResNet-18, {report['threads']} threads"
 
 
 def _frame() -> NDArray[np.uint8]:

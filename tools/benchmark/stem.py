@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -50,6 +50,16 @@ def measure_stem(batch: int, repeats: int) -> dict[str, Any]:
         },
         "largest_difference": difference,
     }
+
+
+def lines(report: dict[str, Any]) -> Iterator[str]:
+    """That report for people."""
+    yield f"torch {report['torch']}, {report['threads']} threads, batch {report['batch']}"
+    for work, milliseconds in report["ms_a_picture"].items():
+        yield f"  {work:<28} {milliseconds:8.2f} ms a picture"
+    for work, times in report["times_sooner"].items():
+        yield f"  {work}: {times} times sooner"
+    yield f"  largest difference {report['largest_difference']:.1e}"
 
 
 def _forward(conv: SemanticConv, semantic: Tensor | Top3) -> None:
