@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backends import BACKENDS
+from models.compiled_top3 import CompiledTop3
 from models.layers.csail.decoders import UPerNet
 from models.layers.csail.segmenter import CsailSegmenter
 from models.segmentation import PictureSegmenter
@@ -38,6 +39,8 @@ def compile_segmenter(segmenter: PictureSegmenter, engine: str, device: str, thr
 
     if isinstance(segmenter, TorchSegmenter):
         segmenter.exchange_network(change)
+        if segmenter.has_three_classes:
+            segmenter.exchange_top3(CompiledTop3(segmenter.class_ids, engine, device, threads))
 
 
 class _Compiled(nn.Module):
