@@ -76,6 +76,10 @@ class CaptureSettings(Section):
     reconnect_max_s: Positive = Field(30.0, description="longest wait between two attempts to reconnect")
     max_frames: int | None = Field(None, ge=1, description="end a source after that many frames")
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    hardware_decoding: Literal["auto", "off", "cuda"] = Field(
+        "off",
+        description="cuda: by an NVIDIA GPU, and the log says so if there is none; auto: by one if there is one",
+    )
 
 
 class CutSettings(Section):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ClassLogits", "MaskWindow", "QueryMasks", "ScoreMap", "probability_strips", "resized_rows"]
+__all__ = ["ClassLogits", "MaskWindow", "QueryMasks", "ScoreMap", "probability_strips", "resized_rows", "strip_rows"]
 
 _STRIP_NUMBERS = 1_000_000  # in a strip: 4 MB, a few times that while it is made; larger ones are no faster
 _TINY = 1e-12  # where no query sees anything, every class is as likely
@@ -117,13 +117,18 @@ def resized_rows(x: Tensor, numbers: Tensor, size: tuple[int, int]) -> Tensor:
 def probability_strips(maps: Sequence[ScoreMap], size: tuple[int, int]) -> Iterator[Tensor]:
     """Probabilities (K, n, W) float32 at `size` = (H, W), n rows at a time from the top: the mean over the maps."""
     height, width = size
-    step = max(1, _STRIP_NUMBERS // (maps[0].channels * width))
+    step = strip_rows(maps[0].channels, width)
     for start in range(0, height, step):
         stop = min(start + step, height)
         total = maps[0].rows(start, stop, size)
         for other in maps[1:]:
             total = total + other.rows(start, stop, size)
         yield total / len(maps) if len(maps) > 1 else total
+
+
+def strip_rows(channels: int, width: int) -> int:
+    """How many rows a strip of a map has."""
+    return max(1, _STRIP_NUMBERS // (channels * width))
 
 
 def _neighbours(numbers: Tensor, height: int, wanted: int) -> tuple[Tensor, Tensor, Tensor]:

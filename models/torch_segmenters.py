@@ -22,6 +22,16 @@ from models.torch_encoding import top3_on_device
 _KEPT = 3  # classes a pixel, of those that there are
 
 
+class LogitsTop3(Protocol):
+    """Finds the three best classes of every pixel; belongs to one thread at a time."""
+
+    def __call__(self, logits: Tensor, size: tuple[int, int], base: LabelBase) -> SemanticMap:
+        """The map at a size (H, W) of logits (K, h, w)."""
+
+    def lane(self) -> LogitsTop3:
+        """Another one, for a thread of its own."""
+
+
 class PictureNetwork(Protocol):
     """A segmenter plug-in's network that scales pictures itself."""
 
@@ -48,6 +58,7 @@ class TorchSegmenter(PictureSegmenter):
 
     def __init__(self, name: str, sha256: str | None, class_ids: tuple[int, ...], device: str) -> None:
         self.name, self.sha256, self.class_ids, self.device = name, sha256, class_ids, device
+        self._top3: LogitsTop3 | None = None
 
     def exchange_network(self, change: Callable[[nn.Module], nn.Module]) -> None:
         """Exchange the network for one that says the same: for one that another library runs."""
@@ -57,7 +68,17 @@ class TorchSegmenter(PictureSegmenter):
         """See `PictureSegmenter.lane`; networks on torch are shared, those that another library runs get lanes."""
         lane = copy.copy(self)
         lane._network = _lane_of(self._network)
+        lane._top3 = None if self._top3 is None else self._top3.lane()
         return lane
+
+    def exchange_top3(self, top3: LogitsTop3) -> None:
+        """Let another library encode what the network says, where that is class logits of one scale."""
+        self._top3 = top3
+
+    @property
+    def has_three_classes(self) -> bool:
+        """Whether there are three to choose from; a label cannot say "none"."""
+        return sum(class_id > 0 for class_id in self.class_ids) >= _KEPT
 
     @abstractmethod
     def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:
@@ -81,12 +102,17 @@ class TorchSegmenter(PictureSegmenter):
 
     def encode(self, picture: Picture, base: LabelBase = LabelBase.ZERO) -> SemanticMap:
         """See `PictureSegmenter.encode`; the probabilities of the whole picture are never in memory at once."""
-        parts = [self._encoded(strip, base) for strip in self._strips(picture, picture_size(picture))]
+        size = picture_size(picture)
+        with torch.inference_mode():
+            maps = self.score_maps(picture)
+            if self._top3 is not None and len(maps) == 1 and isinstance(maps[0], ClassLogits):
+                return self._top3(maps[0].logits, size, base)
+            parts = [self._encoded(strip, base) for strip in probability_strips(maps, size)]
         labels, scores = zip(*parts, strict=True)
         return SemanticMap(np.concatenate(labels, 1), np.concatenate(scores, 1))
 
     def _encoded(self, strip: Tensor, base: LabelBase) -> SemanticMap:
-        if sum(class_id > 0 for class_id in self.class_ids) < _KEPT:
+        if not self.has_three_classes:
             return top3(strip.cpu().numpy(), self.class_ids, base)
         return top3_on_device(strip, self.class_ids, base)
 

@@ -77,7 +77,9 @@ def open_source(uri: str, name: str | None, capture: CaptureSettings) -> Source:
     address = parse(uri)
     params = dict(address.params)
     if address.kind == "pyav":
-        params |= capture.model_dump(include={"open_timeout_s", "read_timeout_s", "rtsp_transport"})
+        params |= capture.model_dump(
+            include={"open_timeout_s", "read_timeout_s", "rtsp_transport", "hardware_decoding"}
+        )
     elif address.kind == "opencv":
         params |= capture.model_dump(include={"read_timeout_s"})
     chosen = address.name if name is None else check_name(name)

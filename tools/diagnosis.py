@@ -101,6 +101,16 @@ def _codecs() -> list[Finding]:
     return findings
 
 
+def _hardware_decoding() -> list[Finding]:
+    from streamer.sources._hardware import nvdec_fault
+
+    fault = nvdec_fault()
+    if fault is None:
+        return [Finding("hardware decoding", "good", "NVDEC; --set capture.hardware_decoding=cuda uses it")]
+    remedy = "install the driver, if there is an NVIDIA GPU"
+    return [Finding("hardware decoding", "missing", f"{fault}; the processor decodes", remedy)]
+
+
 def _has_codec(av: Any, name: str, mode: str) -> bool:
     try:
         av.Codec(name, mode)
@@ -149,6 +159,7 @@ _CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     _openvino,
     _torch,
     _codecs,
+    _hardware_decoding,
     _cameras,
     _packaged_models,
     _demo_clip,

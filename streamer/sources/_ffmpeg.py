@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import av
 import av.error
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -28,8 +29,8 @@ _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 _ANALYSE_US = 1_500_000
 
 
-def open_file(path: str) -> InputContainer:
-    """Open a recording.
+def open_file(path: str, hardware: HWAccel | None = None) -> InputContainer:
+    """Open a recording, to be decoded by `hardware` if there is any.
 
     Raises:
         TruncatedError: an MP4 whose index was never written.
@@ -37,7 +38,7 @@ def open_file(path: str) -> InputContainer:
     """
     try:
         # "file:" keeps a name with a colon from being taken for a protocol.
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(f"file:{path}", metadata_errors="replace", hwaccel=hardware)
     except (av.FFmpegError, OSError, ValueError) as error:
         if lacks_index(Path(path)):
             raise TruncatedError(
@@ -49,13 +50,20 @@ def open_file(path: str) -> InputContainer:
 
 
 def open_network(
-    uri: str, shown: str, *, open_timeout_s: float, read_timeout_s: float, rtsp_transport: Literal["tcp", "udp"]
+    uri: str,
+    shown: str,
+    hardware: HWAccel | None = None,
+    *,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    rtsp_transport: Literal["tcp", "udp"],
 ) -> InputContainer:
     """Open a network stream.
 
     Args:
         uri: its address, credentials included.
         shown: the same without them, for messages.
+        hardware: what decodes; None is the processor.
         open_timeout_s: limit for finding the host, for connecting, and for the first look at the streams, each.
         read_timeout_s: silence after which reading fails.
         rtsp_transport: how RTSP carries its data.
@@ -69,7 +77,13 @@ def open_network(
         options["rtsp_transport"] = rtsp_transport
     began_s = time.monotonic()
     try:
-        container = av.open(uri, options=options, timeout=(open_timeout_s, read_timeout_s), metadata_errors="replace")
+        container = av.open(
+            uri,
+            options=options,
+            timeout=(open_timeout_s, read_timeout_s),
+            metadata_errors="replace",
+            hwaccel=hardware,
+        )
     except (av.FFmpegError, OSError, ValueError) as error:
         if time.monotonic() - began_s >= open_timeout_s:  # FFmpeg's RTSP calls its own interruption damaged data
             raise SourceError(f"{shown}: no answer within {open_timeout_s:g} s") from None

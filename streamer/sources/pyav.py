@@ -19,17 +19,19 @@ from streamer.address import NETWORK_SCHEMES, redact
 from streamer.errors import SourceError, SourceLost, TruncatedError
 from streamer.sources._colour import RgbConverter
 from streamer.sources._ffmpeg import open_file, open_network, reason, video_stream
+from streamer.sources._hardware import HardwareDecoding, accelerator
 from streamer.sources._times import FrameTimes
 from streamer.sources._truncation import announced_frames, has_exact_packets
 from streamer.sources.base import Decoded, Source, SourceInfo
 
 
 class Params(PluginParams):
-    """Time limits and transport; they concern network streams alone."""
+    """Time limits and transport, which concern network streams alone, and what decodes."""
 
     open_timeout_s: PositiveFloat = 4.0
     read_timeout_s: PositiveFloat = 3.0
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    hardware_decoding: HardwareDecoding = "off"
 
 
 def build(params: Params, *, uri: str, name: str) -> PyAVSource:
@@ -91,8 +93,9 @@ class PyAVSource(Source):
 
     def _connect(self) -> InputContainer:
         if not self._remote:
-            return open_file(self._target)
-        return open_network(self._target, self.uri, **self._params.model_dump())
+            return open_file(self._target, accelerator(self._params.hardware_decoding))
+        limits = self._params.model_dump(exclude={"hardware_decoding"})
+        return open_network(self._target, self.uri, accelerator(self._params.hardware_decoding), **limits)
 
     def _info(self, stream: VideoStream, first: Decoded) -> SourceInfo:
         height, width = first.image.shape[:2]

@@ -87,7 +87,7 @@ def test_another_plugin_does_not_inherit_parameters(tmp_path: Path) -> None:
 def test_a_missing_file_lists_the_presets(tmp_path: Path) -> None:
     message = complaint("webcm")
     assert "'webcm'" in message
-    assert "default, recording, rtsp, webcam" in message
+    assert "default, recording, rtsp, upernet_live, webcam" in message
     assert "missing.yaml" in complaint(tmp_path / "missing.yaml")
     assert "directory" in complaint(tmp_path)
     assert "unknown preset 'rtps'" in complaint(written(tmp_path, "preset: rtps"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     str | None,
-    typer.Option("--config", "-c", metavar="F", help="YAML file, or a preset: default, webcam, rtsp, recording."),
+    typer.Option("--config", "-c", metavar="F", help="YAML file, or a preset such as webcam, rtsp or recording."),
 ]
 Set = Annotated[
     list[str] | None,

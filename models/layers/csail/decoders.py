@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.layers.csail.norm import conv_norm_relu
+from models.layers.csail.pyramid_conv import PyramidConv
+from models.layers.winograd import WinogradConv
 
 CLASSES = 150
 _POOL_SIDES = (1, 2, 3, 6)
@@ -32,9 +34,9 @@ class UPerNet(nn.Module):
         self.ppm_last_conv = conv_norm_relu(coarsest + len(_POOL_SIDES) * _WIDTH, _WIDTH, 3)
         self.fpn_in = nn.ModuleList(conv_norm_relu(inputs, _WIDTH) for inputs in finer)
         self.fpn_out = nn.ModuleList(nn.Sequential(conv_norm_relu(_WIDTH, _WIDTH, 3)) for _ in finer)
-        self.conv_last = nn.Sequential(
-            conv_norm_relu(len(channels) * _WIDTH, _WIDTH, 3), nn.Conv2d(_WIDTH, CLASSES, 1)
-        )  # fmt: skip
+        fusion = conv_norm_relu(len(channels) * _WIDTH, _WIDTH, 3)
+        fusion[0] = PyramidConv(len(channels), _WIDTH, _WIDTH)
+        self.conv_last = nn.Sequential(fusion, nn.Conv2d(_WIDTH, CLASSES, 1))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         *finer, coarsest = features
@@ -47,9 +49,16 @@ class UPerNet(nn.Module):
             lateral = self.fpn_in[i](finer[i])
             top = lateral + _resize(top, lateral)
             pyramid.insert(0, self.fpn_out[i](top))
-        fused = torch.cat([_resize(level, pyramid[0]) for level in pyramid], 1)
-        logits: Tensor = self.conv_last(fused)
+        logits: Tensor = self.conv_last(pyramid)
         return logits
+
+    def quicken(self) -> None:
+        """Take Winograd's way with the large 3x3 convolutions: for inference in float32, with copies of the weights."""
+        for out in self.fpn_out:
+            out.set_submodule("0.0", WinogradConv(out.get_parameter("0.0.weight")))
+        fusion = self.conv_last.get_submodule("0.0")
+        assert isinstance(fusion, PyramidConv)
+        fusion.quicken()
 
 
 class PyramidPooling(nn.Module):
