@@ -28,6 +28,8 @@ _COMMANDS = (
     "demo",
     "watch",
     "annotate",
+    "timeline",
+    "summary",
     "classify",
     "precompute",
     "evaluate",
