@@ -38,4 +38,5 @@ def _text(timeline: SceneTimeline) -> str:
 
 def escaped(text: str) -> str:
     """`text` with a backslash before each character that means something in a file of metadata."""
-    return _SPECIAL.sub(r"\\\1", text)
+    # FFmpeg takes any backslash before the end of a line for one that escapes it, an escaped one too.
+    return _SPECIAL.sub(r"\\\1", text) + (" " if text.endswith("\\") else "")
