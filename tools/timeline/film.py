@@ -28,7 +28,8 @@ class Film:
         width, height: of its upright pictures, in pixels.
         time_base: seconds per unit of pts.
         rate: mean frames per second, if known.
-        start: where the file's own clock starts, in seconds; players show it as 0:00.
+        start: where the file's own clock starts, in seconds. FFmpeg and most players show that as 0:00, while browsers
+            show the file's own clock; the two differ only in files that start late.
     """
 
     path: Path

@@ -23,7 +23,7 @@ class Recording:
     """What was read of one file of labels.
 
     Attributes:
-        timeline: its spans and cuts; its clock is the film's, which starts where players show 0:00.
+        timeline: its spans and cuts; its clock starts with the video, or with the first label if there is none.
         curves: probabilities over the same clock.
         body: what stands in `<stem>.timeline.json`.
         film: the video; None if none was named.
@@ -33,6 +33,12 @@ class Recording:
     curves: Curves
     body: Mapping[str, Any]
     film: Film | None
+
+    @property
+    def browser_timeline(self) -> SceneTimeline:
+        """The timeline on the clock that browsers give a video: the file's own, which may start after zero."""
+        late = max(Fraction(0), self.film.start) if self.film else Fraction(0)
+        return self.timeline.starting_at(self.timeline.start + late)
 
 
 def read_recording(labels: Path, video: Path | None = None, source: str | None = None) -> Recording:
@@ -69,7 +75,7 @@ def read_recording(labels: Path, video: Path | None = None, source: str | None =
 
 
 def _lead(labels: Path, first: Fraction, film: Film) -> Fraction:
-    """Seconds from where players show 0:00 to the first label, which stands at `first` on the file's own clock."""
+    """Seconds from the start of the video to the first label, which stands at `first` on the file's own clock."""
     if first < 0 <= film.start:
         first = Fraction(0)  # MP4 has no times before zero: the annotated video starts there
     lead = first - film.start

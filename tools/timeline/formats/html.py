@@ -10,7 +10,8 @@ together. Its parts lie in `tools/timeline/page`; what they show is a JSON objec
 | `spans` | `scene` (an id), `start_s`, `end_s`, `p` (or null) |
 | `cuts` | their times |
 | `curves` | `points`, `step_s`, and for each of its `scenes` the probabilities `p` |
-| `frames`, `model`, `video`, `origin` | facts to show |
+| `frames`, `model`, `video` | facts to show |
+| `note` | how the curves are to be read |
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from tools.timeline.words import title
 
 _UNKNOWN_ID = "?"
 """Stands for the time without a scene; no label list has such a name."""
+
+_NOTE = "of each scene, if one of them is shown; dashed: that none of them is"
 
 
 def write(recording: Recording, target: Target) -> list[Path]:
@@ -88,14 +91,14 @@ def _embedded(data: dict[str, Any]) -> str:
 
 def page_data(recording: Recording, video: str | None) -> dict[str, Any]:
     """What the page shows, in JSON's types."""
-    timeline = recording.timeline
+    timeline = recording.browser_timeline
     return {
         "start_s": round(float(timeline.start), 6),
         "end_s": round(float(timeline.end), 6),
         "frames": timeline.frames,
         "model": timeline.model.get("name"),
         "video": video,
-        "origin": _origin(recording),
+        "note": _NOTE if None in recording.curves.scenes else "",
         "scenes": _scenes(recording),
         "spans": [
             {
@@ -113,12 +116,6 @@ def page_data(recording: Recording, video: str | None) -> dict[str, Any]:
 
 def _id(scene: str | None) -> str:
     return _UNKNOWN_ID if scene is None else scene
-
-
-def _origin(recording: Recording) -> str:
-    if recording.film is None:
-        return "Times count from the first label."
-    return "Times are those of the video."
 
 
 def _scenes(recording: Recording) -> list[dict[str, Any]]:

@@ -12,8 +12,8 @@ from tools.timeline.words import clock, milliseconds, title
 
 
 def write(recording: Recording, target: Target) -> list[Path]:
-    """Write the file."""
-    cues = [_cue(number, span) for number, span in enumerate(recording.timeline.spans, 1)]
+    """Write the file; times are those of a browser, which is what plays it."""
+    cues = [_cue(number, span) for number, span in enumerate(recording.browser_timeline.spans, 1)]
     path = target.file("chapters.vtt")
     write_bytes(path, "\n\n".join(["WEBVTT", *cues, ""]).encode())
     return [path]

@@ -10,6 +10,7 @@ const KNOWN = Object.fromEntries(data.scenes.map((scene) => [scene.id, scene]));
 
 let now = start;        // where the page stands; the video's time where there is a video
 let current = -1;       // the span there
+let wanted = null;      // where the video was sent last, in case it could not go there yet
 let matches = null;     // ids of the scenes that were searched for; null: all
 let bandParts = [], listParts = [], chips = [];
 
@@ -97,8 +98,7 @@ function buildLegend() {
     const row = element("li"), button = element("button");
     button.type = "button";
     button.dataset.scene = scene.id;
-    const time = scene.share > 0 ? `${(100 * scene.share).toFixed(1)}%` : "never";
-    button.append(swatch(scene), element("span", "", scene.title), element("small", "", time));
+    button.append(swatch(scene), element("span", "", scene.title), element("small", "", `${(100 * scene.share).toFixed(1)}%`));
     row.append(button);
     return row;
   });
@@ -109,7 +109,7 @@ function buildFacts() {
   const facts = [clock(length, 1), plural(spans.length, "span"), plural(data.cuts.length, "cut"), plural(data.frames, "frame")];
   if (data.model) facts.push(`model ${data.model}`);
   $("facts").textContent = facts.join(" · ");
-  $("origin").textContent = data.origin;
+  $("note").textContent = data.note;
 }
 
 /* ----------------------------------------------------------------- curves */
@@ -182,8 +182,13 @@ function inside(span) { return Math.min(span.start_s + 0.0005, (span.start_s + s
 
 function seek(seconds) {
   now = Math.min(Math.max(seconds, start), data.end_s);
-  if (video) video.currentTime = now;
+  if (video) { wanted = now; video.currentTime = now; }
   show();
+}
+
+/* Browsers guess how long a video is that starts late, and stop at the end of that; they learn better on the way. */
+function seekAgain() {
+  if (wanted !== null && video.paused && video.currentTime < wanted - 0.01) video.currentTime = wanted;
 }
 
 function show() {
@@ -324,7 +329,8 @@ function listen() {
   window.addEventListener("resize", () => { buildAxis(); drawCurves(); show(); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCurves);
   if (!video) return;
-  video.addEventListener("play", () => requestAnimationFrame(follow));
+  video.addEventListener("play", () => { wanted = null; requestAnimationFrame(follow); });
+  video.addEventListener("durationchange", seekAgain);
   video.addEventListener("timeupdate", () => { now = video.currentTime; show(); });
   video.addEventListener("error", () => {
     $("stage").classList.add("broken");
