@@ -41,7 +41,7 @@ def add_chapters(video_in: Path, video_out: Path, timeline: SceneTimeline) -> No
     Args:
         video_in: any format that FFmpeg reads.
         video_out: MP4, MOV or Matroska; may be `video_in`, which is then replaced when the copy is whole.
-        timeline: its clock starts where players show 0:00 of `video_in`.
+        timeline: its clock starts with `video_in`, whatever the file's own clock says there.
 
     Raises:
         SourceError: `video_in` cannot be read.
@@ -89,7 +89,7 @@ def _copy(source: InputContainer, path: Path, target: Path, timeline: SceneTimel
 
 
 def _chapters(timeline: SceneTimeline, start: Fraction) -> list[Any]:
-    """The chapters on the file's own clock, which is at `start` seconds where players show 0:00."""
+    """The chapters on the file's own clock, which stands at `start` seconds where the video starts."""
     base = ticks_of(timeline)
     shift = round(start / base)
     chapters = []

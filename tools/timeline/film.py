@@ -63,7 +63,7 @@ def thumbnails(film: Film, times: Sequence[Fraction], size: tuple[int, int]) -> 
 
     Args:
         film: the video.
-        times: in the film, in seconds from where players show 0:00.
+        times: in seconds from the start of the video.
         size: width and height of the pictures, in pixels.
 
     Raises:

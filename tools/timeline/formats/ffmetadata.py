@@ -19,7 +19,7 @@ _SPECIAL = re.compile(r"([=;#\\\n])")
 
 
 def write(recording: Recording, target: Target) -> list[Path]:
-    """Write the file; times count from where players show 0:00, as FFmpeg does when it reads the video."""
+    """Write the file; times count from the start of the video, as FFmpeg does when it reads it."""
     path = target.file("ffmetadata")
     write_bytes(path, _text(recording.timeline).encode())
     return [path]

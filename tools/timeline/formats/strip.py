@@ -101,7 +101,7 @@ def _draw_span(
     right = max(left + 1, place(timeline, span.end))  # the shortest span is seen
     canvas[top : top + BAND, left:right] = colour
     room = right - left - 16
-    name = types.line(title(span.scene), _TYPE, bold=True)
+    name = types.line(title(span.scene), _TYPE)
     if name.shape[1] <= room:
         _stand(canvas, name, left + 8, top + BAND // 2 + 7, _INK)
 

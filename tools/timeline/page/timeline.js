@@ -17,7 +17,7 @@ let bandParts = [], listParts = [], chips = [];
 /* ---------------------------------------------------------------- words */
 
 function clock(seconds, digits = 0) {
-  const unit = 10 ** digits, all = Math.floor(seconds * unit + 1e-6);
+  const unit = 10 ** digits, all = digits ? Math.round(seconds * unit) : Math.floor(seconds + 1e-6);
   const s = Math.floor(all / unit), rest = digits ? "." + String(all % unit).padStart(digits, "0") : "";
   const two = (n) => String(n).padStart(2, "0");
   const tail = two(s % 60) + rest;
