@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
 import shutil
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -175,6 +177,14 @@ def test_summary(files):
     assert "clip: 4.0 s, 100 frames, 4 spans, 1 cuts" in text
     assert json.loads(files["summary.json"].read_text())["transitions"]["scenes"] == ["kitchen", "street", None]
     assert cv2.imread(str(files["summary.png"])).shape[1] > 1000
+
+
+def test_a_summary_without_matplotlib_has_no_picture(folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with caplog.at_level(logging.WARNING):
+        write_timeline_files(folder / "clip.labels.jsonl", None, tmp_path, "clip", ["summary"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.summary.json", "clip.summary.txt"]
+    assert "clip.summary.png is left out: diagrams need matplotlib: pip install" in caplog.text
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
