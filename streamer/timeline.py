@@ -73,7 +73,7 @@ class Timeline:
 
     def add(self, state: SceneState) -> None:
         """Take the next state."""
-        self._model, self._smoother = model_body(state.model), dict(state.smoother)
+        self._model, self._smoother = _model_body(state.model), dict(state.smoother)
         self.add_moment(Moment.of(state))
 
     def add_moment(self, moment: Moment) -> Fraction:
@@ -202,7 +202,7 @@ def _source_body(source: SourceInfo) -> dict[str, Any]:
     return body
 
 
-def model_body(model: ModelIdentity) -> dict[str, Any]:
+def _model_body(model: ModelIdentity) -> dict[str, Any]:
     """Which model spoke, as in label messages."""
     body = {"name": model.name, "sha256": model.sha256, "labels_sha256": model.labels_sha256}
     return body if model.segmenter is None else body | {"segmenter": model.segmenter}

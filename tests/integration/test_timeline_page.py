@@ -163,7 +163,7 @@ def test_a_search_highlights_the_spans_of_a_scene(page, browser):
 
 
 def test_a_chip_of_the_legend_searches_its_scene(page, browser):
-    chip = browser.find_element(By.CSS_SELECTOR, "#legend button[data-scene='?']")
+    chip = browser.find_element(By.CSS_SELECTOR, "#legend button[data-scene='']")
     chip.click()
     assert seen(browser, "#spans button") == ["1"]
     chip.click()

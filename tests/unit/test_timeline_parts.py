@@ -106,7 +106,7 @@ def curves_of(frames: list[tuple[Fraction, list[tuple[str, float]], float | None
     gatherer = CurveGatherer()
     for frame in frames:
         gatherer.add(*frame)
-    return gatherer.curves(**{"start": Fraction(0), "duration": Fraction(10), "keep": (), "points": points} | changes)
+    return gatherer.curves(**{"duration": Fraction(10), "keep": (), "points": points} | changes)
 
 
 def test_curves_are_means_over_equal_bins():

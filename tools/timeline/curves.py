@@ -22,26 +22,24 @@ class Curves:
     """How probable scenes are over time, as means over N equal bins.
 
     Attributes:
-        start: the film's time at which the first bin begins, in seconds.
         step: length of a bin in seconds.
         scenes: the S scenes that have a curve, the one with the largest area first; None stands for "none of them".
         values: (S, N) float32, 0..1. A scene that was not among the best of a frame counts as 0 there.
     """
 
-    start: Fraction
     step: Fraction
     scenes: tuple[str | None, ...]
     values: NDArray[np.float32]
 
 
 class CurveGatherer:
-    """Gathers the best scenes of every frame; 50 bytes a frame."""
+    """Gathers the best scenes of every frame; 80 bytes a frame."""
 
     def __init__(self) -> None:
         self._numbers: dict[str | None, int] = {}
         self._seconds = array("d")
         # One entry a scene of a frame: which frame, which scene, how probable.
-        self._frames, self._scenes, self._p = array("L"), array("H"), array("f")
+        self._frames, self._scenes, self._p = array("I"), array("I"), array("f")
 
     def add(self, at: Fraction, smoothed: Sequence[tuple[str, float]], p_unknown: float | None) -> None:
         """Take a frame: its time after the first one in seconds, its best scenes, and how probable none of them is."""
@@ -54,12 +52,11 @@ class CurveGatherer:
             self._p.append(p)
         self._seconds.append(float(at))
 
-    def curves(self, start: Fraction, duration: Fraction, keep: Sequence[str | None], points: int = POINTS) -> Curves:
+    def curves(self, duration: Fraction, keep: Sequence[str | None], points: int = POINTS) -> Curves:
         """The curves of all frames.
 
         Args:
-            start: the film's time of the first frame, in seconds.
-            duration: from there to the end of the last frame, in seconds.
+            duration: from the first frame to the end of the last one, in seconds.
             keep: scenes that get a curve however improbable they are.
             points: how many bins at most.
         """
@@ -72,7 +69,7 @@ class CurveGatherer:
         values = _hold(sums.reshape(scenes, count), np.bincount(bins, minlength=count))
         names = list(self._numbers)
         chosen = [i for i in np.argsort(-values.sum(1)) if names[i] in keep or values[i].max() >= _LEAST_PEAK][:_MOST]
-        return Curves(start, duration / count, tuple(names[i] for i in chosen), values[chosen])
+        return Curves(duration / count, tuple(names[i] for i in chosen), values[chosen])
 
 
 def _hold(sums: NDArray[np.float64], frames: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class Recording:
 
     Attributes:
         timeline: its spans and cuts; its clock starts with the video, or with the first label if there is none.
-        curves: probabilities over the same clock.
+        curves: probabilities from the first frame to the end of the last one.
         body: what stands in `<stem>.timeline.json`.
         film: the video; None if none was named.
     """
@@ -70,7 +70,7 @@ def read_recording(labels: Path, video: Path | None = None, source: str | None =
     body = gathered.body(_info(last.source, film), last.model, last.smoother)
     if film is not None:
         timeline = timeline.starting_at(_lead(labels, first.moment.pts * first.moment.time_base, film))
-    thinned = curves.curves(timeline.start, timeline.duration, timeline.scenes)
+    thinned = curves.curves(timeline.duration, timeline.scenes)
     return Recording(timeline, thinned, body, film)
 
 

@@ -35,8 +35,8 @@ from tools.timeline.recording import Recording
 from tools.timeline.summary import summarise
 from tools.timeline.words import title
 
-_UNKNOWN_ID = "?"
-"""Stands for the time without a scene; no label list has such a name."""
+_UNKNOWN_ID = ""
+"""Stands for the time without a scene."""
 
 _NOTE = "of each scene, if one of them is shown; dashed: that none of them is"
 

@@ -332,10 +332,11 @@ function listen() {
   video.addEventListener("play", () => { wanted = null; requestAnimationFrame(follow); });
   video.addEventListener("durationchange", seekAgain);
   video.addEventListener("timeupdate", () => { now = video.currentTime; show(); });
-  video.addEventListener("error", () => {
-    $("stage").classList.add("broken");
-    $("now-detail").textContent = `the video ${data.video} cannot be played here: keep it beside this page, or open it in another browser`;
-  });
+  video.addEventListener("error", tellTrouble);
+}
+
+function tellTrouble() {
+  $("now-detail").textContent = `the video ${data.video} cannot be played here: keep it where it was, or open the page in another browser`;
 }
 
 buildBand();
@@ -346,3 +347,4 @@ buildFacts();
 listen();
 search();
 show();
+if (video && video.error) tellTrouble();  // before this script could listen
