@@ -248,7 +248,7 @@ def test_time_bases_that_have_no_common_tick(tmp_path):
 
 def test_one_frame_makes_every_format(tmp_path):
     path = write_labels(tmp_path / "shot.labels.jsonl", [label("kitchen", 7, time_base=Fraction(1, 90_000))])
-    files = write_timeline_files(path, None, tmp_path / "out", "shot", [n for n in FORMATS.names() if n != "edl"])
+    files = write_timeline_files(path, None, tmp_path / "out", "shot", FORMATS.names())
     (cue,) = webvtt.read(str(next(file for file in files if file.suffix == ".vtt")))
     assert (cue.start, cue.end) == ("00:00:00.000", "00:00:00.001")
 
@@ -265,9 +265,17 @@ def test_drop_frame_list(tmp_path):
 
 def test_more_spans_than_an_edit_list_holds(tmp_path):
     path = write_labels(tmp_path / "flicker.labels.jsonl", labels(["kitchen", "street"] * 500))
-    with pytest.raises(OutputError, match="1000 spans, but CMX 3600 holds 999; leave out the format edl"):
-        write_timeline_files(path, None, tmp_path, "flicker", ["edl"])
-    assert [file.name for file in tmp_path.iterdir()] == ["flicker.labels.jsonl"]
+    files = write_timeline_files(path, None, tmp_path, "flicker", ["edl"])
+    assert [file.name for file in files] == ["flicker.edl", "flicker.2.edl"]
+    (_, first), (_, second) = map(events, files)
+    assert [number for number, *_ in (first[-1], *second)] == ["999", "001"]
+    assert second[0][2] == ["00:00:39:24", "00:00:40:00"] * 2
+
+
+def test_timecode_starts_again_after_a_day(tmp_path):
+    path = write_labels(tmp_path / "days.labels.jsonl", [label("kitchen", 0), label("street", 25 * 90_000)])
+    (out,) = write_timeline_files(path, None, tmp_path, "days", ["edl"])
+    assert events(out)[1][0][2][:2] == ["00:00:00:00", "01:00:00:00"]
 
 
 @pytest.mark.parametrize("text", ["a=b;c#d\\e", "two\nlines", "plain", "=", "a\\b"])

@@ -2,59 +2,53 @@
 
 Source and record times are alike, so the events lie on a copy of the video as the spans do; the clip's name and the
 scene stand in comments. The timecode is that of the video's frame rate, drop-frame at 29.97 and 59.94; a rate that
-editing does not know, or that varies, becomes 25 frames a second.
+editing does not know, or that varies, becomes 25 frames a second. A list holds 999 events; timecode starts again
+after a day.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from streamer.errors import OutputError
 from streamer.files import write_bytes
 from streamer.sinks.base import Target
-from streamer.spans import SceneTimeline, Span
+from streamer.spans import Span
 from tools.timeline.recording import Recording
 from tools.timeline.timecode import Timecode, timecode_for
 from tools.timeline.words import title
 
 _MOST_EVENTS = 999
-_DAY_S = 24 * 3600
 _REEL_LENGTH = 8
 
 
 def write(recording: Recording, target: Target) -> list[Path]:
-    """Write the file.
-
-    Raises:
-        OutputError: it cannot be written, or the timeline exceeds what such a list can hold.
-    """
-    path = target.file("edl")
+    """Write the list, or as many as its events need: `<stem>.edl`, `<stem>.2.edl`..."""
     timeline = recording.timeline
-    if timeline.end >= _DAY_S:
-        raise OutputError(f"cannot write {path}: timecode ends after 24 hours; leave out the format edl")
     timecode = timecode_for(_rate(recording))
-    events = [span for span in timeline.spans if timecode.frame(span.start) < timecode.frame(span.end)]
-    if len(events) > _MOST_EVENTS:
-        raise OutputError(
-            f"cannot write {path}: {len(events)} spans, but CMX 3600 holds {_MOST_EVENTS}; leave out the format edl"
-        )
     clip = recording.film.path.name if recording.film else timeline.source
-    head = [f"TITLE: {_line(target.stem)}", f"FCM: {'DROP FRAME' if timecode.drop else 'NON-DROP FRAME'}"]
+    events = [span for span in timeline.spans if timecode.frame(span.start) < timecode.frame(span.end)]
+    paths = []
+    for number, first in enumerate(range(0, max(1, len(events)), _MOST_EVENTS), 1):
+        path = target.file("edl" if number == 1 else f"{number}.edl")
+        text = _list(target.stem, events[first : first + _MOST_EVENTS], timecode, clip)
+        write_bytes(path, text.encode("ascii", "replace"))
+        paths.append(path)
+    return paths
+
+
+def _list(name: str, events: Sequence[Span], timecode: Timecode, clip: str) -> str:
+    head = [f"TITLE: {_line(name)}", f"FCM: {'DROP FRAME' if timecode.drop else 'NON-DROP FRAME'}"]
     blocks = [_event(number, span, timecode, clip) for number, span in enumerate(events, 1)]
-    write_bytes(path, "\r\n".join([*head, "", *blocks, ""]).encode("ascii", "replace"))
-    return [path]
+    return "\r\n".join([*head, "", *blocks, ""])
 
 
 def _rate(recording: Recording) -> Fraction | None:
     """Frames per second; of the labels where there is no video to ask."""
     timeline = recording.timeline
-    return recording.film.rate if recording.film else _mean_rate(timeline)
-
-
-def _mean_rate(timeline: SceneTimeline) -> Fraction:
-    return timeline.frames / timeline.duration
+    return recording.film.rate if recording.film else timeline.frames / timeline.duration
 
 
 def _event(number: int, span: Span, timecode: Timecode, clip: str) -> str:
