@@ -13,6 +13,7 @@
     │   ├── AddressInUse            a bus address that another program holds
     │   ├── AddressRefused          a bus address that cannot or must not be bound
     │   ├── OutputError             a file that cannot be written
+    │   ├── LabelFileError          a file of labels or a timeline that is missing or damaged
     │   ├── ManifestError           tools: a list of pictures, or what it names, that cannot be used
     │   ├── TruthError              tools: a truth file that is missing, damaged, or not its video's
     │   ├── DownloadError           tools: a file that cannot be had from its address
@@ -57,6 +58,10 @@ class OutputError(UserError):
     """A file that cannot be written."""
 
 
+class LabelFileError(UserError):
+    """A file of labels or a timeline that is missing or damaged; says the line where there is one."""
+
+
 class MessageError(SceneStreamerError):
     """Bytes from the bus that are no message of protocol version 1."""
 
@@ -79,6 +84,7 @@ __all__ = [
     "AddressRefused",
     "ChannelClosed",
     "ConfigError",
+    "LabelFileError",
     "MessageError",
     "ModelError",
     "OutputError",

@@ -155,6 +155,7 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
         "raw": _ranking(state.raw),
         "smoothed": _ranking(state.smoothed),
         "unknown": bool(belief.unknown),
+        "cut": bool(state.cut),
         "entropy": float(state.prediction.entropy),
         "model": _model(state),
         "smoother": plain(state.smoother),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from streamer.sources.base import SourceInfo
-from streamer.state import SceneState
+from streamer.spans import Cut, Moment, SceneTimeline, Span, SpanGatherer
+from streamer.state import ModelIdentity, SceneState
 
 VERSION = 1
 """Version of the timeline's form; grows when a reader of the old one would misread the new."""
@@ -55,67 +57,136 @@ class Stretch:
 
 
 class Timeline:
-    """Gathers states, in order, into stretches of the same stable scene."""
+    """Gathers states, in order, into stretches of the same stable scene and into spans of what is believed."""
 
     def __init__(self) -> None:
         self.stretches: list[Stretch] = []
-        self.frames = 0
-        self._cuts: list[dict[str, Any]] = []
-        self._last: SceneState | None = None
+        self._spans = SpanGatherer()
+        self._last: Moment | None = None
+        self._model: dict[str, Any] = {}
+        self._smoother: dict[str, Any] = {}
+
+    @property
+    def frames(self) -> int:
+        """How many frames were taken."""
+        return self._spans.frames
 
     def add(self, state: SceneState) -> None:
         """Take the next state."""
-        frame = state.frame
-        stretch = self._stretch_for(state)
-        stretch.frames += 1
-        stretch.p_sum += state.p
-        stretch.unknown += state.unknown
-        stretch.end_pts = self._estimated_end(state)
-        if state.cut:
-            cut = {"pts": frame.pts, "s": _seconds(frame.pts, frame.time_base), "epoch": frame.epoch}
-            self._cuts.append(cut)
-        self.frames += 1
-        self._last = state
+        self._model, self._smoother = _model_body(state.model), dict(state.smoother)
+        self.add_moment(Moment.of(state))
 
-    def body(self, source: SourceInfo) -> dict[str, Any]:
+    def add_moment(self, moment: Moment) -> Fraction:
+        """Take the next moment, where there is no state but a label that was written down.
+
+        Returns:
+            Its time in the film, in seconds from the first frame.
+
+        Raises:
+            ValueError: its pts is not larger than the last one's of its epoch.
+        """
+        at = self._spans.add(moment)
+        stretch = self._stretch_for(moment)
+        stretch.frames += 1
+        stretch.p_sum += moment.p
+        stretch.unknown += moment.unknown
+        stretch.end_pts = self._estimated_end(moment)
+        self._last = moment
+        return at
+
+    def spans(self, source: str, model: Mapping[str, Any] | None = None) -> SceneTimeline:
+        """The spans and cuts so far; ValueError if nothing was taken.
+
+        Args:
+            source: the source's name.
+            model: as in label messages.
+        """
+        return self._spans.timeline(source, model)
+
+    def body(
+        self, source: SourceInfo | str, model: dict[str, Any] | None = None, smoother: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The whole timeline in JSON's types.
 
         `segments` follow each other without a gap within an epoch; `p` is the mean probability of the scene and
-        `unknown` the share of frames in which no scene was believed.
+        `unknown` the share of frames in which no scene was believed. `spans` (see `streamer.spans`) also tell when that
+        was; `at_s` is their time in the film, from the first frame on.
+
+        Args:
+            source: what is known of the source; its name if that is all.
+            model, smoother: as in label messages; those of the states unless given.
         """
         body: dict[str, Any] = {
             "version": VERSION,
-            "source": _source_body(source),
+            "source": {"name": source} if isinstance(source, str) else _source_body(source),
             "frames": self.frames,
             "segments": [stretch.body() for stretch in self.stretches],
-            "cuts": self._cuts,
         }
-        if self._last is not None:
-            body["model"] = _model_body(self._last)
-            body["smoother"] = dict(self._last.smoother)
-        return body
+        if self.frames:
+            body |= spans_body(self.spans(body["source"]["name"]))
+        spoken = {"model": model or self._model, "smoother": smoother or self._smoother}
+        return body | {key: value for key, value in spoken.items() if value}
 
-    def _stretch_for(self, state: SceneState) -> Stretch:
-        """The stretch that the state belongs to; a new one begins where the former ends."""
-        frame = state.frame
+    def _stretch_for(self, moment: Moment) -> Stretch:
+        """The stretch that the moment belongs to; a new one begins where the former ends."""
         last = self.stretches[-1] if self.stretches else None
-        same_time = last is not None and (last.epoch, last.time_base) == (frame.epoch, frame.time_base)
+        same_time = self._last is not None and self._last.part == moment.part
         if last is not None and same_time:
-            last.end_pts = frame.pts
-            if last.scene == state.scene:
+            last.end_pts = moment.pts
+            if last.scene == moment.stable:
                 return last
-        self.stretches.append(Stretch(state.scene, frame.epoch, frame.pts, frame.pts, frame.time_base))
+        self.stretches.append(Stretch(moment.stable, moment.epoch, moment.pts, moment.pts, moment.time_base))
         return self.stretches[-1]
 
-    def _estimated_end(self, state: SceneState) -> int:
-        frame, last = state.frame, self._last
-        if last is None or (last.frame.epoch, last.frame.time_base) != (frame.epoch, frame.time_base):
-            return frame.pts
-        return 2 * frame.pts - last.frame.pts
+    def _estimated_end(self, moment: Moment) -> int:
+        last = self._last
+        return moment.pts if last is None or last.part != moment.part else 2 * moment.pts - last.pts
+
+
+def spans_body(timeline: SceneTimeline) -> dict[str, Any]:
+    """The keys `duration_s`, `longest_gap_s`, `cuts` and `spans` of a timeline's file."""
+    return {
+        "duration_s": _rounded(timeline.duration),
+        "longest_gap_s": _rounded(timeline.longest_gap),
+        "cuts": [_cut_body(cut, timeline.start) for cut in timeline.cuts],
+        "spans": [_span_body(span, timeline.start) for span in timeline.spans],
+    }
+
+
+def _span_body(span: Span, start: Fraction) -> dict[str, Any]:
+    body = {
+        "scene": span.scene,
+        "at_s": _rounded(span.start - start),
+        "duration_s": _rounded(span.duration),
+        "start_s": _seconds(span.start_pts, span.time_base),
+        "end_s": _seconds(span.end_pts, span.time_base),
+        "start_pts": span.start_pts,
+        "end_pts": span.end_pts,
+        "time_base": [span.time_base.numerator, span.time_base.denominator],
+        "epoch": span.epoch,
+        "part": span.part,
+        "frames": span.frames,
+    }
+    return body if span.p is None else body | {"p": round(span.p, 4)}
+
+
+def _cut_body(cut: Cut, start: Fraction) -> dict[str, Any]:
+    return {
+        "frame_id": cut.frame_id,
+        "pts": cut.pts,
+        "time_base": [cut.time_base.numerator, cut.time_base.denominator],
+        "s": _seconds(cut.pts, cut.time_base),
+        "at_s": _rounded(cut.at - start),
+        "epoch": cut.epoch,
+    }
+
+
+def _rounded(seconds: Fraction) -> float:
+    return round(float(seconds), 6)
 
 
 def _seconds(pts: int, time_base: Fraction) -> float:
-    return round(float(pts * time_base), 6)
+    return _rounded(pts * time_base)
 
 
 def _source_body(source: SourceInfo) -> dict[str, Any]:
@@ -131,7 +202,7 @@ def _source_body(source: SourceInfo) -> dict[str, Any]:
     return body
 
 
-def _model_body(state: SceneState) -> dict[str, Any]:
-    model = state.model
+def _model_body(model: ModelIdentity) -> dict[str, Any]:
+    """Which model spoke, as in label messages."""
     body = {"name": model.name, "sha256": model.sha256, "labels_sha256": model.labels_sha256}
     return body if model.segmenter is None else body | {"segmenter": model.segmenter}

@@ -1,10 +1,10 @@
-"""Diagrams of an evaluation as PNG files, drawn by matplotlib without a screen."""
+"""Diagrams as PNG files, those of an evaluation among them, drawn by matplotlib without a screen."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str]) -> bytes:
     np.divide(confusion, counts, out=shares, where=counts > 0)
     named = len(labels) <= _NAMED
     side = 4 + 0.2 * len(labels) if named else 12
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     if named:
@@ -41,14 +41,14 @@ def confusion_png(confusion: NDArray[np.int64], labels: Sequence[str]) -> bytes:
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     figure.colorbar(image, ax=axes, label="share of the true scene's pictures", shrink=0.7)
-    return _png(figure)
+    return png(figure)
 
 
 def reliability_png(bins: NDArray[np.float64], ece: float) -> bytes:
     """Accuracy over confidence, of `metrics.reliability`, and how many pictures a bin has."""
     count, confidence, accuracy = bins.T
     edges = np.linspace(0, 1, len(count) + 1)
-    figure = _figure(6, 7)
+    figure = new_figure(6, 7)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     filled = count > 0
     upper.bar(edges[:-1], accuracy, 1 / len(count), align="edge", edgecolor="white", label="accuracy")
@@ -60,17 +60,19 @@ def reliability_png(bins: NDArray[np.float64], ece: float) -> bytes:
     upper.legend(loc="upper left")
     lower.bar(edges[:-1], count, 1 / len(count), align="edge", edgecolor="white", color="grey")
     lower.set(xlabel="confidence", ylabel="pictures")
-    return _png(figure)
+    return png(figure)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
     # Not through pyplot: that keeps figures in a global list and picks a backend for a screen.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

@@ -87,10 +87,10 @@ def ade20k_palette() -> NDArray[np.uint8]:
 
 def _spread(number: int) -> str:
     lightness, chroma = _TIERS[number % len(_TIERS)]
-    return bytes(_oklch_to_srgb(lightness, chroma, number * _GOLDEN_ANGLE)).hex()
+    return bytes(oklch_to_srgb(lightness, chroma, number * _GOLDEN_ANGLE)).hex()
 
 
-def _oklch_to_srgb(lightness: float, chroma: float, hue: float) -> list[int]:
+def oklch_to_srgb(lightness: float, chroma: float, hue: float) -> list[int]:
     """8-bit sRGB of a colour with lightness 0..1, chroma and hue in radians; out of gamut is clipped."""
     a, b = chroma * math.cos(hue), chroma * math.sin(hue)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3

@@ -200,7 +200,16 @@ def test_timeline_has_no_gaps(tmp_path):
     assert found == [("kitchen", 100, 135, 2, 0.5), ("street", 135, 150, 2, 0.0), ("kitchen", 150, 160, 1, 0.0)]
     assert body["segments"][0]["start_s"] == 4.0
     assert body["segments"][0]["p"] == pytest.approx(0.7)
-    assert body["cuts"] == [{"pts": 135, "s": 5.4, "epoch": 0}]
+    (cut,) = body["cuts"]
+    assert (cut["frame_id"], cut["pts"], cut["s"], cut["at_s"], cut["epoch"]) == (2, 135, 5.4, 1.4, 0)
+    spans = [(s["scene"], s["start_pts"], s["end_pts"], s["at_s"], s["duration_s"]) for s in body["spans"]]
+    assert spans == [
+        ("kitchen", 100, 110, 0.0, 0.4),
+        (None, 110, 135, 0.4, 1.0),
+        ("street", 135, 150, 1.4, 0.6),
+        ("kitchen", 150, 160, 2.0, 0.4),
+    ]
+    assert (body["duration_s"], body["longest_gap_s"]) == (2.4, 1.0)
     assert (body["version"], body["frames"], body["model"]["name"]) == (1, 5, "scene18")
 
 

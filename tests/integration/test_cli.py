@@ -118,6 +118,9 @@ def mistakes(tmp_path: Path, clip: Path) -> dict[str, tuple[list[str], int, str]
         "model of pull": (["models", "pull", "no_such"], 2, "upernet_r50"),
         "mirror of pull": (["models", "pull", "semantic-mit67", "--mirror", "no.example"], 2, "https://mirror.example"),
         "data set": (["datasets", "verify", "no_such", "--root", "."], 2, "places365"),
+        "labels of a timeline": (["timeline", "/no/such.jsonl", "-o", str(tmp_path)], 1, "/no/such.jsonl"),
+        "format of a timeline": (["timeline", "x.jsonl", "-o", str(tmp_path), "--formats", "pdf"], 2, "ffmetadata"),
+        "no timeline to sum up": (["summary", str(text)], 1, "text.mp4 line 1"),
         "root of a data set": (["datasets", "verify", "mit67", "--root", "/no/such"], 1, "/no/such"),
     }
 
@@ -153,6 +156,7 @@ COMMANDS = (
     *("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark"),
     *("models list", "models info", "models pull", "doctor"),
     *("datasets list", "datasets pull", "datasets verify", "datasets duplicates", "datasets unknowns"),
+    *("timeline", "summary"),
     *("rules check", "rules test", "walkthrough make", "walkthrough measure"),
 )
 

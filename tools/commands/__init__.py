@@ -29,6 +29,8 @@ _COMMANDS = (
     "watch",
     "annotate",
     "rules",
+    "timeline",
+    "summary",
     "classify",
     "precompute",
     "evaluate",
