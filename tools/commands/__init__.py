@@ -32,6 +32,7 @@ _COMMANDS = (
     "precompute",
     "evaluate",
     "train",
+    "export",
     "benchmark",
     "walkthrough",
     "models",
