@@ -25,11 +25,11 @@ __all__ = ["Exportable", "Picture", "exportable"]
 
 Picture = NDArray[np.uint8]
 
-_STEMS = {"onnx": DenseStem, "openvino": LookUpStem}
-_STEM_WORDS = {
-    "onnx": "semantic stem: dense, the three labels of a pixel scattered into the whole tensor",
-    "openvino": "semantic stem: by look-up (an embedding bag)",
-}
+_LOOK_UP = "semantic stem: by look-up (an embedding bag)"
+_DENSE = (
+    "semantic stem: dense, the three labels of a pixel scattered into the whole tensor (by look-up with "
+    "--format openvino --batch N)"
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Exportable:
     notes: tuple[str, ...] = ()
 
 
-def exportable(package: ModelPackage, form: str) -> Exportable:
-    """The model for one of the formats, `onnx` or `openvino`.
+def exportable(package: ModelPackage, form: str, batch: int | None) -> Exportable:
+    """The model for one of the formats, `onnx` or `openvino`, and `batch` pictures at a time (None: any number).
 
     Raises:
         ModelError: it is a segmenter alone, or damaged.
@@ -60,7 +60,8 @@ def exportable(package: ModelPackage, form: str) -> Exportable:
     if kind == "joint":
         return _joint(package)
     if kind == "scene":
-        return _scene(package, form)
+        # OpenVINO has embedding bags, which its CPU plug-in runs for a fixed number of pictures only.
+        return _scene(package, by_look_up=form == "openvino" and batch is not None)
     raise ModelError(
         f"model {package.manifest.name!r} is a segmenter that scales pictures itself, each to a size of its own, so "
         "no graph of one size says the same; export a model that names scenes"
@@ -127,10 +128,11 @@ def _joint(package: ModelPackage) -> Exportable:
     )
 
 
-def _scene(package: ModelPackage, form: str) -> Exportable:
+def _scene(package: ModelPackage, by_look_up: bool) -> Exportable:
     loaded = load_scene_network(str(package.folder))
     parts = scene_parts(loaded.module).eval()
-    stem = _STEMS[form](parts.network.in_block_sem[0]) if parts.uses_semantics else None
+    kind = LookUpStem if by_look_up else DenseStem
+    stem = kind(parts.network.in_block_sem[0]) if parts.uses_semantics else None
     inputs = (("picture",) if parts.uses_rgb else ()) + (("labels", "scores") if parts.uses_semantics else ())
     gated = ("gate",) if parts.uses_rgb and parts.uses_semantics else ()
     classes = parts.network.in_block_sem[0].in_channels - 1 if parts.uses_semantics else 0
@@ -144,7 +146,7 @@ def _scene(package: ModelPackage, form: str) -> Exportable:
         inputs=inputs,
         outputs=("probabilities", "logits", *gated),
         arrays=arrays,
-        notes=(_STEM_WORDS[form],) if parts.uses_semantics else (),
+        notes=(_LOOK_UP if by_look_up else _DENSE,) if parts.uses_semantics else (),
     )
 
 

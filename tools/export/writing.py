@@ -75,7 +75,7 @@ def export_model(
     done = []
     with output_errors(folder), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as passing:
         for form in forms:
-            model = exportable(package, form)
+            model = exportable(package, form, batch)
             _log.info("writing %s", form)
             path = _write(package, model, form, Path(passing), batch, calibrate)
             runners = onnx_runners(path) if form == "onnx" else {"openvino": openvino_runner(path)}
@@ -86,7 +86,7 @@ def export_model(
                 for name, run in runners.items()
             }
             done.append(Exported(form, (), found, model.notes))
-        _describe(package, exportable(package, forms[0]), Path(passing), batch)
+        _describe(package, exportable(package, forms[0], batch), Path(passing), batch)
         files = [_moved(path, folder) for path in sorted(Path(passing).iterdir())]
     suffixes = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
     return [
