@@ -199,6 +199,8 @@ def load_recognizer(
     if backend == "auto":
         choice = _choose(package, device, threads, precision, lanes)
         backend, threads, precision = choice.engine, choice.threads, choice.precision
+        if device == "auto" and backend != "torch":
+            device = "cpu"  # that is where it was measured
     values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
     built: Backend = BACKENDS.build(backend, values, package=package)
     return JointRecognizer(package, built)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 from collections.abc import Callable
@@ -85,6 +86,14 @@ def _torch() -> list[Finding]:
     return [Finding("backend torch", "good", f"cpu, {names}")]
 
 
+def _onnxruntime() -> list[Finding]:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return [Finding("backend onnxruntime", "missing", "not installed", "pip install 'scene-streamer[onnxruntime]'")]
+    from models.backends import BACKENDS
+
+    return [Finding("backend onnxruntime", "good", ", ".join(BACKENDS.load("onnxruntime").known_devices()))]
+
+
 def _codecs() -> list[Finding]:
     import av
 
@@ -158,6 +167,7 @@ _CHECKS: tuple[Callable[[], list[Finding]], ...] = (
     _libraries,
     _openvino,
     _torch,
+    _onnxruntime,
     _codecs,
     _hardware_decoding,
     _cameras,

@@ -201,9 +201,14 @@ def _traced(module: nn.Module, inputs: Sequence[Array]) -> bytes:
     return file.getvalue()
 
 
-def _device(wanted: str) -> str:
+def known_devices() -> list[str]:
+    """The devices that the installed ONNX Runtime was built for."""
     available = onnxruntime.get_available_providers()
-    known = [kind for kind, provider in _PROVIDERS.items() if provider in available]
+    return [kind for kind, provider in _PROVIDERS.items() if provider in available]
+
+
+def _device(wanted: str) -> str:
+    known = known_devices()
     if wanted == "auto":
         return "cuda" if "cuda" in known else "cpu"
     kind, _, number = wanted.partition(":")

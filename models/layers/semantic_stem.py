@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-__all__ = ["SemanticConv", "Top3"]
+__all__ = ["SemanticConv", "Top3", "last_wins"]
 
 _KEPT = 3
 _TAPS = 7  # a side of the kernel
@@ -56,12 +56,12 @@ class SemanticConv(nn.Conv2d):
         """(B, outputs, H/2, W/2) of `Top3` (sparse) or of a tensor (B, S + 1, H, W) (dense); H and W even."""
         if isinstance(semantic, Tensor):
             return super().forward(semantic)
-        last = _last_wins(semantic.labels, semantic.scores)
+        last = last_wins(semantic.labels, semantic.scores)
         result: Tensor = _LookUp.apply(semantic.labels, last, self.weight)
         return result
 
 
-def _last_wins(labels: Tensor, scores: Tensor) -> Tensor:
+def last_wins(labels: Tensor, scores: Tensor) -> Tensor:
     """`scores`, 0 where a later entry of the same pixel has the same label."""
     first, second, third = labels.unbind(1)
     survives = torch.stack([(first != second) & (first != third), second != third, torch.ones_like(first) > 0], 1)

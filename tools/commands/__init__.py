@@ -35,6 +35,7 @@ _COMMANDS = (
     "precompute",
     "evaluate",
     "train",
+    "export",
     "benchmark",
     "walkthrough",
     "models",

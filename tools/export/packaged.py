@@ -70,7 +70,7 @@ def export_graph(
     load_weights(network, weights)
     network.eval()
     # The optimiser would fold batch norms into new weights; it cannot while the weights are inputs.
-    model = _simplify(_without_weights(_trace(network, size), set(network.state_dict())))
+    model = simplify(_without_weights(_trace(network, size), set(network.state_dict())))
     _point_to(weights, model)
     part = graph.with_suffix(".part")
     part.write_bytes(model.SerializeToString())
@@ -107,7 +107,8 @@ def _without_weights(model: onnx.ModelProto, names: set[str]) -> onnx.ModelProto
     return model
 
 
-def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with what is constant worked out, and without notes about the machine that it was made on."""
     from onnxscript import optimizer
 
     simple: onnx.ModelProto = optimizer.optimize(model)
