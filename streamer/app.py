@@ -32,7 +32,7 @@ from streamer.overlay import Overlay
 from streamer.publish import BusItem, Publisher
 from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
-from streamer.track import Track
+from streamer.track import Past, Track
 from streamer.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -81,9 +81,9 @@ class Pipeline:
         for capture in self._captures:
             self.start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
 
-    def start_inference(self, recognizer: Recognizer) -> None:
-        """Serve what the captures read."""
-        tracks = {capture.name: Track(recognizer, self.settings) for capture in self._captures}
+    def start_inference(self, recognizer: Recognizer, past: Past | None = None) -> None:
+        """Serve what the captures read; with a past, the one source goes on with the track of it."""
+        tracks = {capture.name: past.track if past else Track(recognizer, self.settings) for capture in self._captures}
         drops = {capture.name: capture.drops for capture in self._captures}
         inference = Inference(self._inbox, tracks, drops, self._deliver, self.stop)
         self.start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
@@ -220,12 +220,12 @@ def lossless(uris: Sequence[str], settings: Settings) -> bool:
 class SceneStream(Closing):
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
-    def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None) -> None:
+    def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None, past: Past | None) -> None:
         self._items: Channel[StreamItem] = Channel(_QUEUED_STATES)
         self._pipeline = Pipeline([source], settings, self._items.put, [self._items])
         self._pipeline.start_captures()
         try:
-            self._pipeline.start_inference(recognizer or recognizer_for(settings.model))
+            self._pipeline.start_inference(recognizer or recognizer_for(settings.model), past)
             self.info = self._opened()
             """What is known of the source: size, rate, expected number of frames."""
         except BaseException:
@@ -269,6 +269,7 @@ def open_stream(
     settings: Settings | None = None,
     name: str | None = None,
     recognizer: Recognizer | None = None,
+    past: Past | None = None,
 ) -> SceneStream:
     """Name the scene of every frame of a source.
 
@@ -281,13 +282,17 @@ def open_stream(
         settings: everything else; defaults as in `config.schema`.
         name: the source's name; default by the URI.
         recognizer: a loaded model to share between streams, one after the other; default: `settings.model`.
+        past: go on after an earlier run over the same recording, with the next frame; default: from the start.
 
     Raises:
         SourceError: the source cannot be opened.
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings()
-    return SceneStream(open_source(uri, name, settings.capture), settings, recognizer)
+    source = open_source(uri, name, settings.capture)
+    if past is not None:
+        source.resume(past.mark)
+    return SceneStream(source, settings, recognizer, past)
 
 
 def recognizer_for(model: ModelSettings) -> Recognizer:

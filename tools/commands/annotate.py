@@ -29,8 +29,8 @@ def annotate(
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
     settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
 
-    from tools.annotate import find_videos
     from tools.live import interruption
+    from tools.recordings import find_videos
 
     found = find_videos(videos)
     annotations: list[Annotation] = []
