@@ -118,7 +118,8 @@ class Mp4Writer:
         if height % 2 or width % 2:
             padded = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
             picture = np.asarray(padded, dtype=np.uint8)
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        # Borrowed, not copied: the conversion reads it once.
+        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(picture), format="rgb24")
         return self._reformatter.reformat(rgb, format=self._encoder.pix_fmt, **self._conversion)
 
     def close(self) -> None:

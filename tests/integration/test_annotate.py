@@ -167,7 +167,7 @@ def command(monkeypatch):
 
 
 def test_command_prints_results_on_stdout(command, clip, tmp_path):
-    code, out, err = command(clip, "-o", tmp_path)
+    code, out, err = command(clip, "-o", tmp_path, "--jobs", 1)
     assert code == 0, err
     assert out.splitlines() == [
         str(tmp_path / f"my clip.{e}") for e in ("annotated.mp4", "labels.jsonl", "timeline.json")
@@ -177,7 +177,7 @@ def test_command_prints_results_on_stdout(command, clip, tmp_path):
 def test_command_goes_on_after_a_failure_and_reports_it(command, clip, tmp_path):
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"junk")
-    code, out, err = command(junk, clip, tmp_path / "missing.mp4", "-o", tmp_path / "out", "--json")
+    code, out, err = command(junk, clip, tmp_path / "missing.mp4", "-o", tmp_path / "out", "--json", "--jobs", 1)
     reports = [json.loads(line) for line in out.splitlines()]
     assert code == 1
     assert [report["frames"] for report in reports] == [0, 12, 0]
