@@ -24,10 +24,11 @@ from av.packet import Packet
 
 from streamer.errors import OutputError
 from streamer.files import output_error
-from streamer.recording import MP4, Container, Recording, copy_stream, is_picture
+from streamer.recording import MP4, Container, Recording, codec_name, copy_stream, is_picture
 from streamer.sources._ffmpeg import open_file, video_stream
 
 _LARGEST_TIMESCALE = 2**31 - 1
+_SILENCE = b"\x00\x00"  # MP4's subtitle between two subtitles, of which the writer makes its own
 _JUMP_S = 0.5  # times that run back by more than this begin a new epoch
 # What MP4 keeps in iTunes' own fields, which players read; with any other key all go into QuickTime's free ones.
 _ITUNES_KEYS = frozenset(
@@ -207,6 +208,8 @@ class _Joint:
             index = packet.stream_index
             if packet.pts is None and packet.dts is None and not packet.size:
                 continue  # the demuxer's last word
+            if codec_name(packet.stream) == "mov_text" and bytes(packet) == _SILENCE:
+                continue
             if not is_picture(packet.stream):
                 now = _time(packet)
                 if now < before.get(index, now) - _JUMP_S:

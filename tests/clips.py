@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 EXACT = {"video_track_timescale": "90000", "movie_timescale": "90000"}
 
@@ -36,6 +37,8 @@ def make_clip(
     tags: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     scenes: tuple[int, ...] = (30, 220),
+    cover: bool = False,
+    font: bytes | None = None,
 ) -> list[int]:
     """Write a clip of variable rate, about 30 a second; gives the pts of its frames.
 
@@ -59,6 +62,10 @@ def make_clip(
         if subtitles is not None:
             words = film.add_mux_stream(subtitles)
             words.time_base = Fraction(1, 1000)
+        if font is not None:
+            film.add_attachment("letters.ttf", "font/ttf", font)
+        if cover:
+            _add_cover(film)
         film.metadata.update(metadata or {})
         if chapters:
             film.set_chapters([_chapter(0, 0, 400), _chapter(1, 400, 1300)])
@@ -79,6 +86,19 @@ def make_clip(
 def _chapter(number: int, start_ms: int, end_ms: int) -> dict:
     title = {"title": f"Chapter {number + 1}"}
     return {"id": number, "start": start_ms, "end": end_ms, "time_base": Fraction(1, 1000), "metadata": title}
+
+
+def _add_cover(film) -> None:
+    """A little grey picture, which is no moving one."""
+    coder = av.CodecContext.create("mjpeg", "w")
+    coder.width = coder.height = 32
+    coder.pix_fmt, coder.time_base = "yuvj420p", Fraction(1, 25)
+    grey = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24").reformat(format="yuvj420p")
+    (packet,) = coder.encode(grey)
+    stream = film.add_mux_stream("mjpeg", width=32, height=32)
+    stream.disposition = Disposition.attached_pic
+    packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 90_000)
+    film.mux(packet)
 
 
 def _line(words, number: int) -> av.Packet:

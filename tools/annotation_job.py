@@ -114,8 +114,10 @@ class Job:
     ) -> None:
         """Give every state to every sink, segment by segment."""
         done, segments = self._done, _Segments(sinks, self._journal, self._segment_s)
+        limit = self._settings.capture.max_frames
         try:
-            for state in stream:
+            # The capture looks at its limit after a frame, which would be one too many here.
+            for state in stream if limit is None or done.frames < limit else ():
                 if interrupted is not None and interrupted.is_set():
                     segments.end()
                     raise KeyboardInterrupt

@@ -21,7 +21,6 @@ from typing import Any, Literal
 from streamer.errors import OutputError
 from streamer.files import output_errors, to_disk
 from streamer.history import History, Memory, Moment
-from streamer.sinks.base import Target
 from streamer.sources.base import SourceInfo
 
 Mode = Literal["new", "resume", "restart"]
@@ -128,7 +127,7 @@ class Journal:
         self._file.close()
 
     def _history(self, number: int) -> Path:
-        return Target(self.folder, "", parts=self.folder).part(number, _HISTORY)
+        return self.folder / f"{number:06d}.{_HISTORY}"  # named as `Target.part` names those of the sinks
 
     def _sizes(self, number: int) -> dict[str, int]:
         return {path.name: path.stat().st_size for path in sorted(self.folder.glob(f"{number:06d}.*"))}

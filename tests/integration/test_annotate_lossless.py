@@ -7,7 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import make_clip, packets, video_times
+from av.stream import Disposition
+from clips import EXACT, make_clip, packets, picture, video_times
 from fakes import fake_recognizer
 
 from config.schema import Settings
@@ -74,6 +75,71 @@ def test_chapters_metadata_and_languages(tmp_path):
         assert (after.metadata["title"], after.metadata["artist"]) == ("A walk", "Me")
         assert after.streams.audio[0].language == "deu"
         assert [s.type for s in after.streams] == [s.type for s in before.streams]
+
+
+def test_cover_art(tmp_path):
+    video = tmp_path / "cover.mp4"
+    make_clip(video, cover=True)
+    annotation = annotated(video, tmp_path / "out")
+    assert annotation.notes == ()
+    assert pictures(annotation.files[0]) == pictures(video)
+    assert len(pictures(video)) == 1
+
+
+def pictures(path):
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux() if p.stream.disposition & Disposition.attached_pic and p.size]
+        return [bytes(packet) for packet in packets]
+
+
+def test_fonts(tmp_path):
+    video = tmp_path / "font.mkv"
+    make_clip(video, font=b"letters" * 20, subtitles="subrip", time_base=MS)
+    annotation = annotated(video, tmp_path / "out")
+    with av.open(str(annotation.files[0])) as after:
+        (font,) = [stream for stream in after.streams if stream.type == "attachment"]
+        assert (font.data, font.mimetype, font.name) == (b"letters" * 20, "font/ttf", "letters.ttf")
+
+
+def test_subtitles_of_mp4(tmp_path):
+    video, film = tmp_path / "plain.mp4", tmp_path / "words.mp4"
+    make_clip(video)
+    with av.open(str(video)) as source, av.open(str(film), "w", container_options=EXACT) as output:
+        copies = [output.add_stream_from_template(stream, opaque=True) for stream in source.streams]
+        words = output.add_mux_stream("mov_text", time_base=MS)
+        for start in (100, 700):
+            line = av.Packet(b"\x00\x05hello")
+            line.pts = line.dts = start
+            line.duration, line.time_base, line.stream = 300, MS, words
+            output.mux(line)
+        for packet in source.demux():
+            if packet.pts is not None:
+                packet.stream = copies[packet.stream_index]
+                output.mux(packet)
+    annotation = annotated(film, tmp_path / "out")
+    assert annotation.notes == ()
+    assert packets(annotation.files[0], "subtitle") == packets(film, "subtitle")
+    assert video_times(annotation.files[0]) == video_times(film)
+
+
+def test_avi_whose_times_no_matroska_holds(tmp_path):
+    video = tmp_path / "old.avi"
+    with av.open(str(video), "w") as film:
+        stream = film.add_stream("mpeg4", rate=Fraction(30_000, 1001), options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        sound = film.add_stream("pcm_s16le", rate=48_000, layout="stereo")
+        for i in range(20):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i, 90, 160, 90), format="rgb24")))
+            noise = av.AudioFrame.from_ndarray(np.full((1, 3200), i, np.int16), format="s16", layout="stereo")
+            noise.sample_rate = 48_000
+            film.mux(sound.encode(noise))
+        film.mux([*stream.encode(None), *sound.encode(None)])
+    annotation = annotated(video, tmp_path / "out")
+    assert annotation.files[0].suffix == ".mov"
+    times = video_times(annotation.files[0])
+    assert times == video_times(video) == [i * Fraction(1001, 30_000) for i in range(len(times))]
+    own, kept = packets(video, "audio"), packets(annotation.files[0], "audio")
+    assert b"".join(data for *_, data in own) == b"".join(data for *_, data in kept)
 
 
 def test_metadata_that_only_quicktime_keys_hold(tmp_path):

@@ -147,17 +147,20 @@ def test_killed_and_resumed(clip, unbroken, tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(annotation.files)
 
 
-def test_killed_between_the_last_frame_and_the_results(clip, unbroken, tmp_path, monkeypatch):
+@pytest.mark.parametrize("limited", [False, True])
+def test_killed_between_the_last_frame_and_the_results(limited, clip, unbroken, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
+    capture = {"max_frames": 20} if limited else {}
     with monkeypatch.context() as patched:
         patched.setattr("streamer.sinks.video.join", killed)
         with pytest.raises(KeyboardInterrupt):
-            annotate(clip, tmp_path)
-    annotation = annotate(clip, tmp_path, "resume")
-    assert annotation.resumed == FRAMES
-    assert_equal(annotation, unbroken)
+            annotate(clip, tmp_path, capture=capture)
+    annotation = annotate(clip, tmp_path, "resume", capture=capture)
+    assert annotation.resumed == annotation.frames == (20 if limited else FRAMES)
+    if not limited:
+        assert_equal(annotation, unbroken)
 
 
 def test_a_torn_journal_and_files_of_no_segment(clip, unbroken, tmp_path):
