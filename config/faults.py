@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 _LONGEST_VALUE = 80
 # Credentials in an address, as in rtsp://user:password@host.
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+# What follows the host in an address: some have their secret there.
+_AFTER_HOST = re.compile(r"(?<=://)([^/?#\s'\"]+[/?#])[^\s'\"]+")
 _DEEPEST = 4  # how many levels a misplaced key is searched
 _FOREIGN_KEY = ("extra_forbidden", "invalid_key")
 
@@ -55,13 +58,17 @@ def _fault(item: Mapping[str, Any], place: _Place, root: type[BaseModel]) -> tup
         return f"unknown key {place.path!r}", "keys are text"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         message = "should be a group of keys" + _of(place)
+    if kind == "tuple_type":
+        message = "should be a list"
     message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ").removeprefix("Input ")
     message = message.partition(", unable to parse")[0]
+    if kind == "value_error" and isinstance(item["input"], dict | list | tuple):
+        return place.path or "value", message  # the keys of a group do not fit together: no single value is wrong
     return f"{place.path or 'value'} = {_shown(item['input'])}", message
 
 
 def _known_keys(place: _Place, root: type[BaseModel]) -> str:
-    known = sorted({key for model in place.around for key in model.model_fields})
+    known = sorted({key for model in place.around for key in _fields(model)})
     parent, _, key = place.path.rpartition(".")
     here = difflib.get_close_matches(key, known, n=1)
     guesses = [f"{parent}.{name}" if parent else name for name in here] or _elsewhere(key, root)
@@ -79,7 +86,7 @@ def _elsewhere(key: str, root: type[BaseModel]) -> list[str]:
 
 def _of(place: _Place) -> str:
     """The keys of the group that `place` stands for, to be added to a message."""
-    names = sorted({key for model in place.inside for key in model.model_fields})
+    names = sorted({key for model in place.inside for key in _fields(model)})
     return f" ({', '.join(names)})" if names else ""
 
 
@@ -87,7 +94,7 @@ def _shown(value: Any) -> str:
     """The value as it is written in YAML where that differs from Python, short and without credentials."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    text = _CREDENTIALS.sub("***@", repr(value))
+    text = _AFTER_HOST.sub(r"\1***", _CREDENTIALS.sub("***@", repr(value)))
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
@@ -117,7 +124,7 @@ def _step(types_here: Sequence[Any], part: int | str) -> Iterator[Any]:
     """The types that may stand under `part` of something of one of `types_here`."""
     for here in types_here:
         if isinstance(part, str) and _is_model(here):
-            field = here.model_fields.get(part)
+            field = _fields(here).get(part)
             if field is not None:
                 yield from _branches(field.annotation)
         elif get_origin(here) in (list, tuple, set, frozenset) and isinstance(part, int):
@@ -148,9 +155,14 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a group by the keys that a user writes."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _paths(model: type[BaseModel], prefix: str = "", depth: int = _DEEPEST) -> Iterator[str]:
     """Every key path of a schema."""
-    for key, field in model.model_fields.items():
+    for key, field in _fields(model).items():
         yield prefix + key
         if depth > 0:
             for inner in _models(list(_branches(field.annotation))):

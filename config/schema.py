@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+from config.rules import RuleSettings
+from config.section import NotNegative, Positive, Section, Share
+
+Precision = Literal["auto", "f32", "bf16", "f16"]
 Policy = Literal["auto", "latest", "every"]
 HeatMap = Literal["off", "gate", "activation"]
-
-
-class Section(BaseModel):
-    """Base of every group of settings: unknown keys are errors, values never change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PluginChoice(Section):
@@ -48,10 +43,20 @@ class ModelSettings(Section):
     """Which networks run, and on what. A plain string is the model's name."""
 
     name: str = Field("scene18", description="a packaged or an imported model, or the folder of one")
-    backend: str = Field("auto", description="auto, or a backend plug-in: openvino, torch")
+    backend: str = Field("auto", description="auto, or a backend plug-in: onnxruntime, openvino, torch")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N, or a device name of OpenVINO")
     segmenter: str | None = Field(None, description="who segments for a scene network: scene18, upernet_r50...")
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
+    precision: Precision = Field(
+        "auto", description="of the networks: f32, bf16 (CPU, CUDA), f16 (GPU); auto: what says the same as f32"
+    )
+    lanes: int | None = Field(
+        None, ge=1, le=64, description="frames in the networks at once; default: one for a live source, else by cores"
+    )
+    batch: int | None = Field(
+        None, ge=1, le=256, description="waiting frames that go together; default: 8 on a GPU, else 1"
+    )
+    batch_wait_s: NotNegative = Field(0.005, description="how long the first frame of a batch waits for the others")
     semantics: SemanticsSettings = SemanticsSettings()
 
     @model_validator(mode="before")
@@ -79,6 +84,14 @@ class CutSettings(Section):
     enabled: bool = True
     threshold: Share = Field(0.16, description="mean difference of two thumbnails that may be a cut, of full scale")
     ratio: Positive = Field(3.0, description="how many times the recent difference a cut exceeds")
+
+
+class CadenceSettings(Section):
+    """Reuse of segmentations while the picture changes little (see `models.cadence`)."""
+
+    enabled: bool | Literal["auto"] = Field("auto", description="auto: for live sources, not for recordings")
+    threshold: Share = Field(0.012, description="change since the segmented picture, of full scale")
+    max_age_s: Positive = Field(0.5, description="a segmentation older than that is not reused")
 
 
 class BusSettings(Section):
@@ -122,6 +135,17 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     capture: CaptureSettings = CaptureSettings()
     cut: CutSettings = CutSettings()
+    cadence: CadenceSettings = CadenceSettings()
     smoother: PluginChoice = PluginChoice(kind="exponential")
     bus: BusSettings = BusSettings()
     overlay: OverlaySettings = OverlaySettings()
+    rules: tuple[RuleSettings, ...] = Field((), description="what happens when (see `config.rules`)")
+
+    @field_validator("rules")
+    @classmethod
+    def _names_differ(cls, value: tuple[RuleSettings, ...]) -> tuple[RuleSettings, ...]:
+        names = [rule.name for rule in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rules are called {name!r}")
+        return value

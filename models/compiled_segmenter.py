@@ -6,9 +6,14 @@ Measured in CPU time on two cores, a picture of 448x800: `c1_mobilenetv2` 1.7 s 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from config.schema import Precision
 from models.backends import BACKENDS
 from models.layers.csail.segmenter import CsailSegmenter
 from models.segmentation import PictureSegmenter
@@ -18,19 +23,27 @@ from models.torch_segmenters import TorchSegmenter
 _EXAMPLE = (1, 3, 256, 320)  # at which no map of a decoder has by chance the size that another one is resized to
 
 
-def compile_segmenter(segmenter: PictureSegmenter, engine: str, device: str, threads: int | None) -> None:
+def compile_segmenter(
+    segmenter: PictureSegmenter,
+    engine: str,
+    device: str,
+    threads: int | None,
+    precision: Precision = "auto",
+    lanes: int = 1,
+) -> None:
     """Let a backend run a segmenter's network, where it is one of ours; networks of other libraries stay on torch.
 
     Raises:
-        ModelError: the backend has no such device.
+        ModelError: the backend has no such device or precision.
     """
+    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
 
     def change(network: nn.Module) -> nn.Module:
         if isinstance(network, CsailSegmenter):
-            network.encoder = _Compiled(nn.Sequential(network.encoder, network.decoder), engine, device, threads)
+            network.encoder = _Compiled(nn.Sequential(network.encoder, network.decoder), engine, values)
             network.decoder = nn.Identity()
             return network
-        return _CompiledLiteFpn(network, engine, device, threads) if isinstance(network, LiteFpn) else network
+        return _CompiledLiteFpn(network, engine, values) if isinstance(network, LiteFpn) else network
 
     if isinstance(segmenter, TorchSegmenter):
         segmenter.exchange_network(change)
@@ -39,15 +52,21 @@ def compile_segmenter(segmenter: PictureSegmenter, engine: str, device: str, thr
 class _Compiled(nn.Module):
     """A module with one input and one output, run by a backend on the CPU's side of things."""
 
-    def __init__(self, source: nn.Module, engine: str, device: str, threads: int | None) -> None:
+    def __init__(self, source: nn.Module, engine: str, values: Mapping[str, Any]) -> None:
         super().__init__()
         self.source = source  # its parameters say where the caller shall put the input
-        params = BACKENDS.params(engine, {"device": device, "threads": threads})
+        params = BACKENDS.params(engine, values)
         self._run = BACKENDS.load(engine).compile_module(params, source, (torch.zeros(_EXAMPLE),))
 
     def forward(self, x: Tensor) -> Tensor:
         """What `source` makes of x (1, 3, H, W)."""
         return torch.from_numpy(self._run(x.numpy())[0])
+
+    def lane(self) -> _Compiled:
+        """Another one over the same weights, for a thread of its own."""
+        lane = copy.copy(self)
+        lane._run = self._run.lane()
+        return lane
 
 
 class _Logits(nn.Module):
@@ -66,9 +85,9 @@ class _Logits(nn.Module):
 class _CompiledLiteFpn(nn.Module):
     """`LiteFpn` without its features, which serve a joint model's classifier alone."""
 
-    def __init__(self, network: LiteFpn, engine: str, device: str, threads: int | None) -> None:
+    def __init__(self, network: LiteFpn, engine: str, values: Mapping[str, Any]) -> None:
         super().__init__()
-        self.compiled = _Compiled(_Logits(network), engine, device, threads)
+        self.compiled = _Compiled(_Logits(network), engine, values)
 
     def forward(self, x: Tensor) -> SegmenterOutput:
         """The logits, and no features."""

@@ -90,7 +90,11 @@ class Origin(_Part):
 
 class Manifest(_Part):
     """The content of `model.json`. `preprocess` belongs to a joint model, `crop` to a scene network; a segmenter alone
-    scales pictures itself."""
+    scales pictures itself.
+
+    precisions: those in which the model was measured to say the same as in float32: top-1 equal on at least 99.5 % of
+        its `val` pictures, no probability off by more than 0.02. Others are used only when asked for.
+    """
 
     name: str
     version: int | str
@@ -102,6 +106,7 @@ class Manifest(_Part):
     semantic_classes: tuple[int, ...] = ()
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     calibration: Calibration = Calibration()
+    precisions: tuple[Literal["f32", "bf16", "f16"], ...] = ("f32",)
     files: dict[str, ModelFile]
     origin: Origin | None = None
 

@@ -26,12 +26,24 @@ class Preprocess(BaseModel):
         Raises:
             ValueError: the picture is no H×W×3 uint8 array, or is empty.
         """
+        scale, offset = self.scale_and_offset()
+        normal = self.squash(picture).astype(np.float32) * scale + offset
+        return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
+
+    def squash(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The (height, width, 3) uint8 picture that backends take, which normalise by themselves.
+
+        Raises:
+            ValueError: the picture is no H×W×3 uint8 array, or is empty.
+        """
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
             raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-        small = squash(picture, self.width, self.height)
+        return squash(picture, self.width, self.height)
+
+    def scale_and_offset(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(3,) float32 each: a normalised value is grey level (0..255) * scale + offset."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        normal = small.astype(np.float32) * (1 / (255 * std)) - mean / std
-        return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
+        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
 
 
 def squash(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from config.errors import UnknownPluginError
 from config.plugins import Registry
-from config.schema import SemanticsSettings
+from config.schema import Precision, SemanticsSettings
+from models.auto_backend import Choice, choose
 from models.backends import BACKENDS
 from models.backends.base import Backend
 from models.errors import ModelError
@@ -22,15 +23,18 @@ from models.prediction import FloatArray, Prediction, entropy
 if TYPE_CHECKING:
     from models.explain import Explanation
 
-__all__ = ["JointRecognizer", "Recognizer", "load_recognizer", "p_unknown", "softmax"]
+__all__ = ["JointRecognizer", "Recognizer", "Segmentation", "load_recognizer", "p_unknown", "softmax"]
 
 Picture = NDArray[np.uint8]
+
+Segmentation = Any
+"""What a recognizer's `segment` made, for its `predict_with` and those of its lanes."""
 
 _NVIDIA_DEVICE = Path("/dev/nvidia0")
 
 
 class Recognizer(ABC):
-    """Names the scenes of pictures. Belongs to one thread at a time.
+    """Names the scenes of pictures. Belongs to one thread at a time; for more threads there are lanes.
 
     Attributes:
         package: the model's folder: labels, preprocessing, calibration, identity.
@@ -65,6 +69,18 @@ class Recognizer(ABC):
         """The scenes of several pictures, whatever their sizes."""
 
     @abstractmethod
+    def lane(self) -> Recognizer:
+        """Another recognizer over the same loaded networks, for a thread of its own; both may work at the same time."""
+
+    @abstractmethod
+    def segment(self, picture: Picture) -> Segmentation:
+        """The part of the work that may serve later pictures too, as long as they hardly differ."""
+
+    @abstractmethod
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:
+        """The scene of a picture with the segmentation of this one, or of an earlier one of the same size."""
+
+    @abstractmethod
     def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
         """What speaks for a scene in a picture; see `models.explain`. It runs on torch, whatever runs the predictions.
 
@@ -95,7 +111,7 @@ class JointRecognizer(Recognizer):
     def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """See `Recognizer.predict_batch`."""
         manifest = self.package.manifest
-        output = self.backend.infer(np.stack([self.package.preprocess(picture) for picture in pictures]))
+        output = self.backend.infer(np.stack([self.package.preprocess.squash(picture) for picture in pictures]))
         probabilities = softmax(output.logits / manifest.calibration.temperature)
         weights = manifest.calibration.unknown
         strange = (
@@ -114,6 +130,19 @@ class JointRecognizer(Recognizer):
             for i in range(len(pictures))
         ]
 
+    def lane(self) -> JointRecognizer:
+        """See `Recognizer.lane`."""
+        return JointRecognizer(self.package, self.backend.lane())
+
+    def segment(self, picture: Picture) -> Segmentation:
+        """See `Recognizer.segment`. One pass segments and names: the whole answer is what can be reused."""
+        return self.predict(picture)
+
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:  # noqa: ARG002
+        """See `Recognizer.predict_with`."""
+        prediction: Prediction = segmentation
+        return prediction
+
     def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
         """See `Recognizer.explain`."""
         from models.explain import explain_joint
@@ -129,25 +158,30 @@ def load_recognizer(
     threads: int | None = None,
     segmenter: str | None = None,
     semantics: SemanticsSettings = SemanticsSettings(),  # noqa: B008 - immutable
+    precision: Precision = "auto",
+    lanes: int = 1,
 ) -> Recognizer:
     """Load a model and make it ready to run.
 
     Args:
         name: a packaged model ("scene18"), a pulled or imported one, or the folder of one.
-        backend: `openvino`, `torch`, or `auto`: torch where there is a CUDA device to use, else openvino.
+        backend: `onnxruntime`, `openvino`, `torch`, or `auto`: torch where there is a CUDA device to use, else the
+            one that a short measurement finds quickest here (see `models.auto_backend`).
         device: `auto`, `cpu`, `cuda`, `cuda:N`, or a device of OpenVINO.
-        threads: CPU threads of the networks; None leaves it to the backend.
+        threads: CPU threads of the networks, of all lanes together; None leaves it to the backend.
         segmenter: who segments the pictures for a scene network of the reference: a model with a segmenter. A joint
             model has its own.
         semantics: how what the segmenter says is encoded for a scene network.
+        precision: in which the networks compute: `f32`, `bf16`, `f16`; `auto` takes what says the same as `f32`.
+        lanes: how many recognizers will run side by side, this one and its lanes (see `Recognizer.lane`), so that they
+            share out the threads.
 
     Raises:
-        ModelError: no such model, or it is damaged, or lacks a segmenter, or the device does not exist.
+        ModelError: no such model, or it is damaged, or lacks a segmenter, or the device does not exist or has no such
+            precision.
         UnknownPluginError: no such backend or segmenter.
     """
     package = find_package(name)
-    if backend == "auto":
-        backend = "torch" if _on_cuda(device) else "openvino"
     if package.manifest.kind == "segmenter":
         raise ModelError(
             f"model {name!r} is a segmenter and names no scenes; give a scene network as model.name and this one as "
@@ -156,10 +190,24 @@ def load_recognizer(
     if package.manifest.kind == "scene":
         from models.staged import load_staged
 
-        return load_staged(name, segmenter, semantics, engine=backend, device=device, threads=threads)
+        if backend == "auto":
+            backend = "torch" if _on_cuda(device) else "openvino"
+        return load_staged(
+            name, segmenter, semantics, engine=backend, device=device, threads=threads, precision=precision, lanes=lanes
+        )  # fmt: skip
     _check_joint(package, segmenter, semantics)
-    built: Backend = BACKENDS.build(backend, {"device": device, "threads": threads}, package=package)
+    if backend == "auto":
+        choice = _choose(package, device, threads, precision, lanes)
+        backend, threads, precision = choice.engine, choice.threads, choice.precision
+    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
+    built: Backend = BACKENDS.build(backend, values, package=package)
     return JointRecognizer(package, built)
+
+
+def _choose(package: ModelPackage, device: str, threads: int | None, precision: Precision, lanes: int) -> Choice:
+    if _on_cuda(device):
+        return Choice(engine="torch", precision=precision, threads=threads)
+    return choose(package, device=device, threads=threads, precision=precision, lanes=lanes)
 
 
 def _on_cuda(device: str) -> bool:

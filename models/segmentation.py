@@ -42,6 +42,13 @@ class PictureSegmenter(ABC):
         """The three best classes of every pixel, at the picture's own size, as the files of the reference hold them."""
         return top3(self.probabilities(picture), self.class_ids, base)
 
+    def lane(self) -> PictureSegmenter:
+        """Another segmenter over the same networks, for a thread of its own.
+
+        Itself, unless a kind says otherwise: many keep nothing from one call to the next.
+        """
+        return self
+
 
 def load_segmenter(
     name: str, *, device: str = "auto", threads: int | None = None, short_sides: Sequence[int] | None = None

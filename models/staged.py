@@ -8,6 +8,7 @@ which also writes files, and `CropPreprocess`, which also reads them.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from config.schema import SemanticsSettings
+from config.schema import Precision, SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Array, CompiledModule
 from models.compiled_segmenter import compile_segmenter
@@ -27,7 +28,7 @@ from models.layers.semantic_stem import Top3
 from models.package import ModelPackage, find_package
 from models.prediction import Prediction, View
 from models.preprocess import squash
-from models.recognizer import Picture, Recognizer, softmax
+from models.recognizer import Picture, Recognizer, Segmentation, softmax
 from models.scene_classifier import load_scene_network
 from models.scene_parts import SceneParts, scene_parts
 from models.segmentation import PictureSegmenter, load_segmenter
@@ -97,6 +98,14 @@ class StagedRecognizer(Recognizer):
             predictions.append(self.classify(shrunk, self.encode(shrunk)))
         return predictions
 
+    def segment(self, picture: Picture) -> Segmentation:
+        """See `Recognizer.segment`."""
+        return self.encode(self.shrunk(picture))
+
+    def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:
+        """See `Recognizer.predict_with`. The scene network looks at this picture, where it looks at pictures."""
+        return self.classify(self.shrunk(picture), segmentation)
+
     def shrunk(self, picture: Picture) -> Picture:
         """The picture as all further stages see it: with a short side of `working_side` pixels at most.
 
@@ -138,6 +147,13 @@ class StagedRecognizer(Recognizer):
             view=inputs.view,
         )
 
+    def lane(self) -> StagedRecognizer:
+        """See `Recognizer.lane`."""
+        segmenter = None if self._segmenter is None else self._segmenter.lane()
+        return StagedRecognizer(
+            self.package, self.parts, segmenter, self._semantics, self._network.lane(), self.engine
+        )  # fmt: skip
+
     def explain(self, picture: Picture, scene: str | None = None) -> Explanation:
         """See `Recognizer.explain`."""
         from models.explain import explain_staged
@@ -161,9 +177,18 @@ class LiveNetwork:
     and 68 ms this way, with ResNet-50 234 and 146 ms. Hence `--backend auto` takes openvino on a CPU here too.
     """
 
-    def __init__(self, parts: SceneParts, engine: str, device: str, threads: int | None) -> None:
+    def __init__(
+        self,
+        parts: SceneParts,
+        engine: str,
+        device: str,
+        threads: int | None,
+        precision: Precision = "auto",
+        lanes: int = 1,
+    ) -> None:
         backend = BACKENDS.load(engine)
-        params = BACKENDS.params(engine, {"device": device, "threads": threads})
+        values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
+        params = BACKENDS.params(engine, values)
         self._parts = parts.eval()
         self._splits = bool(backend.TRACES) and parts.uses_semantics
         tail = _Tail(parts, from_stem=self._splits)
@@ -184,6 +209,12 @@ class LiveNetwork:
         maps = (found[name][0] if name in found else None for name in ("activation", "gate"))
         activation, gate = maps
         return found["logits"], activation, gate
+
+    def lane(self) -> LiveNetwork:
+        """Another one over the same weights, for a thread of its own."""
+        lane = copy.copy(self)
+        lane._run = self._run.lane()
+        return lane
 
     def _semantic_inputs(self, inputs: CropInputs) -> list[Array]:
         assert inputs.labels is not None
@@ -243,20 +274,28 @@ def top3_tensors(inputs: CropInputs, device: torch.device | str = "cpu") -> Top3
 
 
 def load_staged(
-    name: str, segmenter: str | None, semantics: SemanticsSettings, *, engine: str, device: str, threads: int | None
+    name: str,
+    segmenter: str | None,
+    semantics: SemanticsSettings,
+    *,
+    engine: str,
+    device: str,
+    threads: int | None,
+    precision: Precision = "auto",
+    lanes: int = 1,
 ) -> StagedRecognizer:
     """Load a scene network, and its segmenter, ready to run; see `models.recognizer.load_recognizer`."""
     package, loaded = find_package(name), load_scene_network(name)
     parts = scene_parts(loaded.module)
     _check_semantics(package, parts, segmenter, semantics)
-    network = LiveNetwork(parts, engine, device, threads)
+    network = LiveNetwork(parts, engine, device, threads, precision, lanes)
     found = None
     if segmenter is not None:
         found = load_segmenter(
             segmenter, device=_torch_device(engine, device), threads=threads, short_sides=semantics.short_sides
         )
         if engine != "torch":
-            compile_segmenter(found, engine, device, threads)
+            compile_segmenter(found, engine, device, threads, precision, lanes)
     return StagedRecognizer(package, parts, found, semantics, network, engine)
 
 

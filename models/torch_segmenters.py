@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -51,6 +52,12 @@ class TorchSegmenter(PictureSegmenter):
     def exchange_network(self, change: Callable[[nn.Module], nn.Module]) -> None:
         """Exchange the network for one that says the same: for one that another library runs."""
         self._network = change(self._network)
+
+    def lane(self) -> TorchSegmenter:
+        """See `PictureSegmenter.lane`; networks on torch are shared, those that another library runs get lanes."""
+        lane = copy.copy(self)
+        lane._network = _lane_of(self._network)
+        return lane
 
     @abstractmethod
     def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:
@@ -141,3 +148,16 @@ def picture_size(picture: Picture) -> tuple[int, int]:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
         raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
     return picture.shape[0], picture.shape[1]
+
+
+def _lane_of(module: nn.Module) -> nn.Module:
+    """`module`, or a shallow copy of it in which each module with lanes of its own is replaced by one of them."""
+    if hasattr(module, "lane"):
+        lane: nn.Module = module.lane()  # type: ignore[operator]
+        return lane
+    children = {name: _lane_of(child) for name, child in module.named_children()}
+    if all(child is getattr(module, name) for name, child in children.items()):
+        return module
+    twin = copy.copy(module)
+    twin._modules = {**module._modules, **children}
+    return twin

@@ -1,6 +1,7 @@
 """The whole flow in one place: build, connect, run, stop.
 
     source --(capture thread, one per camera)--> inbox --> inference worker --> publisher thread --> labels, events
+                                                                           \\-> rules --> publisher, webhooks, commands
                                                                            \\-> annotator --> publisher --> frames
                                                                            \\-> open_stream's caller
 
@@ -18,7 +19,9 @@ from functools import partial
 from typing import Any
 
 from config.errors import UserError
-from config.schema import ModelSettings, Settings
+from config.schema import CadenceSettings, ModelSettings, Settings
+from models.cadence import Cadence
+from models.cores import usable_cores
 from models.recognizer import Recognizer, load_recognizer
 from streamer.address import open_source, parse
 from streamer.annotator import Annotator
@@ -27,9 +30,10 @@ from streamer.channel import Channel, Inbox
 from streamer.closing import Closing
 from streamer.errors import SourceError, StuckError
 from streamer.events import CaptureItem, Ended, Opened, StreamItem
-from streamer.inference import Inference
+from streamer.inference import Batching, Inference
 from streamer.overlay import Overlay
 from streamer.publish import BusItem, Publisher
+from streamer.rules.live import LiveRules
 from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
 from streamer.track import Past, Track
@@ -81,11 +85,19 @@ class Pipeline:
         for capture in self._captures:
             self.start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
 
-    def start_inference(self, recognizer: Recognizer, past: Past | None = None) -> None:
-        """Serve what the captures read; with a past, the one source goes on with the track of it."""
-        tracks = {capture.name: past.track if past else Track(recognizer, self.settings) for capture in self._captures}
-        drops = {capture.name: capture.drops for capture in self._captures}
-        inference = Inference(self._inbox, tracks, drops, self._deliver, self.stop)
+    def start_inference(self, lanes: Sequence[Recognizer], past: Past | None = None) -> None:
+        """Serve what the captures read, with a thread for each recognizer; one source may go on from a past."""
+        tracks = {capture.name: past.track if past else Track(lanes[0], self.settings) for capture in self._captures}
+        inference = Inference(
+            self._inbox,
+            tracks=tracks,
+            drops={capture.name: capture.drops for capture in self._captures},
+            deliver=self._deliver,
+            stop=self.stop,
+            lanes=lanes,
+            cadence=partial(cadence_for, self.settings.cadence),
+            batching=Batching(self.settings.model.batch or 1, self.settings.model.batch_wait_s),
+        )
         self.start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
 
     def start(self, worker: Worker) -> None:
@@ -139,28 +151,37 @@ def run(
     to_bus = inbox.lane(_QUEUED_STATES)
     to_annotator: Channel[SceneState] = Channel(_QUEUED_PICTURES, "every" if lossless(uris, settings) else "latest")
 
+    run_id = str(uuid.uuid4())
+    rules = LiveRules(settings.rules, run_id, [source.name for source in sources], to_bus.put)
+
     def deliver(item: StreamItem) -> None:
         to_bus.put(item)
+        rules.take(item)
         if isinstance(item, SceneState) and publisher.frames_wanted(item.source):
             to_annotator.put(item)
         if observe is not None:
             observe(item)
 
-    pipeline = Pipeline(sources, settings, deliver, [to_bus, to_annotator])
+    pipeline = Pipeline(sources, settings, deliver, [to_bus, to_annotator, *rules.outputs])
     publisher = Publisher(
         settings.bus,
-        str(uuid.uuid4()),
+        run_id,
         [source.name for source in sources],
         lossless=lossless(uris, settings),
         stop=pipeline.stop,
     )
     publisher.bind()
     _start_bus(pipeline, publisher, inbox, to_annotator)
+    for worker in rules.workers:
+        pipeline.start(worker)
     try:
         if ready is not None:
             ready(publisher)
         pipeline.start_captures()
-        pipeline.start_inference(recognizer_for(settings.model))
+        lanes = lane_count(uris, settings)
+        recognizer = recognizer_for(settings.model, lanes)
+        rules.check(recognizer.package)
+        pipeline.start_inference(lanes_of(recognizer, lanes))
         _hold(pipeline, publisher, interrupted)
         pipeline.go.set()
     except BaseException as error:
@@ -220,12 +241,15 @@ def lossless(uris: Sequence[str], settings: Settings) -> bool:
 class SceneStream(Closing):
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
-    def __init__(self, source: Source, settings: Settings, recognizer: Recognizer | None, past: Past | None) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, lanes: int, recognizer: Recognizer | None, past: Past | None
+    ) -> None:
         self._items: Channel[StreamItem] = Channel(_QUEUED_STATES)
         self._pipeline = Pipeline([source], settings, self._items.put, [self._items])
         self._pipeline.start_captures()
         try:
-            self._pipeline.start_inference(recognizer or recognizer_for(settings.model), past)
+            recognizer = recognizer or recognizer_for(settings.model, lanes)
+            self._pipeline.start_inference(lanes_of(recognizer, lanes), past)
             self.info = self._opened()
             """What is known of the source: size, rate, expected number of frames."""
         except BaseException:
@@ -292,11 +316,31 @@ def open_stream(
     source = open_source(uri, name, settings.capture)
     if past is not None:
         source.resume(past.mark)
-    return SceneStream(source, settings, recognizer, past)
+    return SceneStream(source, settings, lane_count([uri], settings), recognizer, past)
 
 
-def recognizer_for(model: ModelSettings) -> Recognizer:
-    """Load the model that the settings ask for."""
+def lane_count(uris: Sequence[str], settings: Settings) -> int:
+    """How many frames the networks work on at once: one for a live source, whose frame is soonest done when all cores
+    work on it; one a core where frames wait anyway, which is quicker for all of them together.
+    """
+    if settings.model.lanes is not None:
+        return settings.model.lanes
+    return usable_cores() if lossless(uris, settings) else min(len(uris), usable_cores())
+
+
+def lanes_of(recognizer: Recognizer, count: int) -> list[Recognizer]:
+    """A recognizer and others beside it on the same networks, `count` in all."""
+    return [recognizer] + [recognizer.lane() for _ in range(count - 1)]
+
+
+def cadence_for(settings: CadenceSettings, source: SourceInfo) -> Cadence | None:
+    """What decides when segmentations of a source are reused; None where they never are."""
+    enabled = source.live if settings.enabled == "auto" else settings.enabled
+    return Cadence(settings.threshold, settings.max_age_s) if enabled else None
+
+
+def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:
+    """Load the model that the settings ask for, to run in `lanes` threads."""
     recognizer = load_recognizer(
         model.name,
         backend=model.backend,
@@ -304,6 +348,8 @@ def recognizer_for(model: ModelSettings) -> Recognizer:
         threads=model.threads,
         segmenter=model.segmenter,
         semantics=model.semantics,
+        precision=model.precision,
+        lanes=lanes,
     )
     _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
     if model.segmenter is not None:

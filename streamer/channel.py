@@ -122,6 +122,11 @@ class Channel(Generic[T]):
             self._items.clear()
             self._wake.notify_all()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the sender has finished; what it queued may still be there."""
+        return self._closed
+
     def __len__(self) -> int:
         return len(self._items)
 

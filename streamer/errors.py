@@ -19,6 +19,7 @@
     │   │   └── GoneError           tools: its server no longer has it
     │   └── ArchiveError            tools: an archive that is damaged or must not be unpacked
     ├── MessageError                bytes from the bus that are no message of protocol version 1
+    ├── ActionError                 a webhook or a command of a rule that failed; logged, the run goes on
     ├── ChannelClosed               the other end of a channel is gone
     └── StuckError                  a thread hangs in a library call; only a hard exit ends it
 
@@ -60,6 +61,10 @@ class MessageError(SceneStreamerError):
     """Bytes from the bus that are no message of protocol version 1."""
 
 
+class ActionError(SceneStreamerError):
+    """A webhook or a command of a rule that failed; it is logged, and the run goes on."""
+
+
 class ChannelClosed(SceneStreamerError):
     """The other end of a channel is gone."""
 
@@ -69,6 +74,7 @@ class StuckError(SceneStreamerError):
 
 
 __all__ = [
+    "ActionError",
     "AddressInUse",
     "AddressRefused",
     "ChannelClosed",

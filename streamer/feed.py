@@ -21,6 +21,7 @@ from streamer.message import (
     label_topic,
 )
 from streamer.metrics import Percentiles, Rate
+from streamer.rules.firing import Firing
 from streamer.state import Drops, SceneState
 
 Outgoing = tuple[bytes, Body]
@@ -93,6 +94,10 @@ class Feed:
         elif isinstance(item, Reconnected):
             self._return = item
         return []
+
+    def rule(self, firing: Firing, now: Now) -> Outgoing:
+        """The event of a rule that has fired; it follows the label of its frame."""
+        return self._event("rule", now, **firing.details())
 
     def bye(self, item: Ended, active: Sequence[str], now: Now) -> list[Outgoing]:
         """The last event of the source; nothing at the second call.

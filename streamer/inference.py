@@ -1,27 +1,62 @@
-"""The inference worker: one recognizer that serves the frames of all sources in turn."""
+"""The inference worker: the frames of all sources through the networks, several at a time, out in their order."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, replace
+from functools import partial
 
-from streamer.channel import Inbox
-from streamer.events import CaptureItem, Ended, StreamItem
+from models.cadence import Cadence
+from models.prediction import Prediction
+from models.recognizer import Recognizer, Segmentation
+from streamer.channel import EndOfChannel, Inbox
+from streamer.events import CaptureItem, Ended, Opened, StreamItem
 from streamer.frame import Frame
+from streamer.sources.base import SourceInfo
 from streamer.state import Drops
 from streamer.track import Track
+from streamer.turns import Turns
+from streamer.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How many waiting frames go through the networks together, and how long the first of them waits for the others.
+
+    size: 1 takes each alone.
+    wait_s: seconds.
+    """
+
+    size: int = 1
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """An item on its way. `key` is the segmentation that a frame is named with: one's own, or `reused`."""
+
+    item: CaptureItem
+    key: Future[Segmentation] | None = None
+    reused: bool | None = None
 
 
 class Inference:
     """Body of the inference thread.
 
+    Each lane is a thread with a recognizer of its own. They take frames in turn, work side by side, and hand their
+    results on in turn, so that smoothing sees the frames in order.
+
     Args:
         inbox: frames and events of all sources.
-        tracks: per source name, its way from frame to state.
+        tracks: per source name, its way from prediction to state.
         drops: per source name, how many frames it has lost before they came here.
         deliver: takes states and events, in order per source; it may block.
         stop: once set, frames that still wait are left unlabelled, so that the end comes soon.
+        lanes: one recognizer for each thread.
+        cadence: makes what decides when a source's segmentations are reused; None where they never are.
+        batching: of frames that wait at the same time; only where segmentations are not reused.
     """
 
     def __init__(
@@ -31,20 +66,108 @@ class Inference:
         drops: Mapping[str, Callable[[], Drops]],
         deliver: Callable[[StreamItem], None],
         stop: threading.Event,
+        lanes: Sequence[Recognizer],
+        cadence: Callable[[SourceInfo], Cadence | None],
+        batching: Batching = Batching(),
     ) -> None:
         self._inbox = inbox
         self._tracks = tracks
         self._drops = drops
         self._deliver = deliver
         self._stop = stop
+        self._lanes = lanes
+        self._cadence = cadence
+        self._batching = batching
+        self._turns = Turns()
+        self._cadences: dict[str, Cadence] = {}
+        self._keys: dict[str, Future[Segmentation]] = {}
 
     def run(self) -> None:
-        """Serve until every source has ended. An error of the networks ends the thread."""
-        for item in self._inbox:
-            if isinstance(item, Frame):
-                if not self._stop.is_set():
-                    self._deliver(self._tracks[item.source].step(item, self._drops[item.source]()))
-            elif isinstance(item, Ended):
-                self._deliver(replace(item, drops=self._drops[item.source]()))
-            else:
-                self._deliver(item)
+        """Serve until every source has ended. An error of the networks ends all lanes and is raised here."""
+        workers = [
+            Worker(f"inference lane {number}", partial(self._serve, lane))
+            for number, lane in enumerate(self._lanes, start=1)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+
+    def _serve(self, lane: Recognizer) -> None:
+        """Take, work, hand on, until nothing comes any more."""
+        try:
+            while True:
+                jobs, turn = self._turns.take(self._take)
+                predictions = self._predict(lane, jobs)
+                with turn:
+                    for job, prediction in zip(jobs, predictions, strict=True):
+                        self._finish(job, prediction)
+        except EndOfChannel:
+            pass
+        except BaseException:
+            self._turns.break_off()
+            self._inbox.cancel()
+            raise
+
+    def _take(self) -> list[_Job]:
+        """The next items: one, or as many frames as wait, up to a batch. Lanes are in here one at a time."""
+        jobs = [self._job(self._inbox.get())]
+        while len(jobs) < self._batching.size and isinstance(jobs[-1].item, Frame):
+            try:
+                jobs.append(self._job(self._inbox.get(timeout_s=self._batching.wait_s)))
+            except (TimeoutError, EndOfChannel):
+                break
+        return jobs
+
+    def _job(self, item: CaptureItem) -> _Job:
+        if isinstance(item, Opened) and (cadence := self._cadence(item.info)) is not None:
+            self._cadences[item.source] = cadence
+        if not isinstance(item, Frame) or item.source not in self._cadences:
+            return _Job(item)
+        reused = self._cadences[item.source].reuses(item.image, item.seconds, item.epoch)
+        if not reused:
+            self._keys[item.source] = Future()
+        return _Job(item, self._keys[item.source], reused)
+
+    def _predict(self, lane: Recognizer, jobs: Sequence[_Job]) -> Sequence[Prediction | None]:
+        """What the networks say of each item that is a frame; None for what is none, and after `stop`."""
+        frames = [job.item for job in jobs if isinstance(job.item, Frame)]
+        if self._stop.is_set() or not frames:
+            for job in jobs:
+                if job.key is not None and not job.reused:
+                    job.key.cancel()
+            return [None] * len(jobs)
+        if jobs[0].key is not None:
+            return [_predict_by_key(lane, job) for job in jobs]
+        found = iter(lane.predict_batch([frame.image for frame in frames]))
+        return [next(found) if isinstance(job.item, Frame) else None for job in jobs]
+
+    def _finish(self, job: _Job, prediction: Prediction | None) -> None:
+        item = job.item
+        if isinstance(item, Ended):
+            self._deliver(replace(item, drops=self._drops[item.source]()))
+        elif not isinstance(item, Frame):
+            self._deliver(item)
+        elif prediction is not None:
+            track = self._tracks[item.source]
+            self._deliver(track.advance(item, prediction, self._drops[item.source](), job.reused))
+
+
+def _predict_by_key(lane: Recognizer, job: _Job) -> Prediction | None:
+    """Name a frame with the segmentation of its key, which is made here if it is the frame's own."""
+    assert isinstance(job.item, Frame)
+    assert job.key is not None
+    picture = job.item.image
+    if not job.reused:
+        try:
+            job.key.set_result(lane.segment(picture))
+        except BaseException as error:
+            job.key.set_exception(error)
+            raise
+    try:
+        return lane.predict_with(picture, job.key.result())
+    except CancelledError:
+        return None  # the run stops

@@ -169,7 +169,7 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
 
 
 def event_body(kind: str, place: Place, *, seq: int, t_publish_ns: int, details: Mapping[str, Any]) -> Body:
-    """Body of an event: `scene`, `cut`, `reconnect`, `health` or `bye`.
+    """Body of an event: `scene`, `cut`, `rule`, `reconnect`, `health` or `bye`.
 
     Args:
         kind: the event's type.

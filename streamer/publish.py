@@ -15,11 +15,12 @@ from streamer.closing import Closing
 from streamer.events import Ended, StreamItem
 from streamer.feed import Feed, Now, Outgoing
 from streamer.message import EncodedFrame, encode, frame_topic, label_topic
+from streamer.rules.firing import Firing
 from streamer.state import SceneState
 from streamer.subscriptions import Subscriptions
 
-BusItem = StreamItem | EncodedFrame
-"""What the publisher takes: states and events of the pipeline, annotated frames."""
+BusItem = StreamItem | EncodedFrame | Firing
+"""What the publisher takes: states and events of the pipeline, annotated frames, rules that have fired."""
 
 _TICK_S = 0.05  # how long a new subscription may wait to be noticed
 _RETRY_S = 0.005
@@ -185,6 +186,8 @@ class Publisher(Closing):
             self._send_frame(feed.frame(item, now), item.data)
         elif isinstance(item, SceneState):
             self._send_all(feed.label(item, now))
+        elif isinstance(item, Firing):
+            self._send(feed.rule(item, now))
         elif isinstance(item, Ended):
             active = [name for name in self._active() if name != item.source]
             self._send_all(feed.bye(item, active, now))

@@ -1,4 +1,4 @@
-"""`Track`: the way of one camera's frames through networks and smoothing, `Frame` in, `SceneState` out."""
+"""`Track`: the way of one camera's predictions through cut detection and smoothing, `SceneState`s out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Track:
     """What one source has left behind: its smoother, its last picture, its count of states.
 
     Args:
-        recognizer: shared by all sources of a worker.
+        recognizer: made the predictions; says which model speaks.
         settings: smoother and cut detection.
     """
 
@@ -56,18 +56,22 @@ class Track:
         self._epoch: int | None = None
         self._count = 0
 
-    def step(self, frame: Frame, drops: Drops = Drops()) -> SceneState:  # noqa: B008 - immutable
+    def advance(
+        self,
+        frame: Frame,
+        prediction: Prediction,
+        drops: Drops = Drops(),  # noqa: B008 - immutable
+        reused: bool | None = None,
+    ) -> SceneState:
         """The state after `frame`; frames come in order.
 
         Args:
             frame: the next frame of this source.
+            prediction: what the networks say of it.
             drops: frames of this source lost so far.
+            reused: whether that rests on the segmentation of an earlier frame; None where that is never done.
         """
-        return self.advance(frame, self._recognizer.predict(frame.image), drops)
-
-    def advance(self, frame: Frame, prediction: Prediction, drops: Drops) -> SceneState:
-        """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
-        return self._state(frame, prediction, drops, is_cut=self._is_cut(frame))
+        return self._state(frame, prediction, drops, reused, is_cut=self._is_cut(frame))
 
     def recall(self, frame: Frame, prediction: Prediction, drops: Drops, *, is_cut: bool) -> SceneState:
         """The state after a frame of an earlier run, of which everything but the picture is known.
@@ -75,14 +79,16 @@ class Track:
         Before the track goes on with pictures, `glance` shows it those that the frames recalled last had.
         """
         self._epoch = frame.epoch
-        return self._state(frame, prediction, drops, is_cut=is_cut)
+        return self._state(frame, prediction, drops, None, is_cut=is_cut)
 
     def glance(self, picture: Picture) -> None:
         """Show the cut detector a picture that has been decided on before."""
         if self._cuts is not None:
             self._cuts.update(picture)
 
-    def _state(self, frame: Frame, prediction: Prediction, drops: Drops, *, is_cut: bool) -> SceneState:
+    def _state(
+        self, frame: Frame, prediction: Prediction, drops: Drops, reused: bool | None, *, is_cut: bool
+    ) -> SceneState:
         belief = self._smoother.update(
             Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
         )
@@ -96,6 +102,7 @@ class Track:
             model=self._model,
             smoother=self._smoother_identity,
             groups=self._recognizer.package.group_shares(belief.probabilities, belief.p_unknown),
+            reused=reused,
         )
         self._count += 1
         return state

@@ -1,14 +1,22 @@
 """What holds for all tests; being here, it also puts this folder on the import path, for the helpers beside it."""
 
+import atexit
 import logging
 import os
+import shutil
 import signal
+import tempfile
 
 import pytest
 
 # The tests' networks are small: more threads would mostly wait for each other, and on a busy machine without end.
 # Before torch is loaded; the processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What `--backend auto` measures while tests crowd the machine must not stay with the user.
+if "SCENE_STREAMER_CACHE" not in os.environ:
+    os.environ["SCENE_STREAMER_CACHE"] = tempfile.mkdtemp(prefix="scene-streamer-tests-")
+    atexit.register(shutil.rmtree, os.environ["SCENE_STREAMER_CACHE"], ignore_errors=True)
 
 # A test run that was started in the background may ignore SIGINT, and so would every process that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -85,11 +85,13 @@ class WebServer:
     Attributes:
         url: its address, without a slash at the end.
         requests: (path, headers) of every request so far.
+        posted: the bodies of those that were a POST.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.posted: list[bytes] = []
         self.stopping = threading.Event()
         owner = self
 
@@ -101,6 +103,10 @@ class WebServer:
                     (queue.pop(0) if len(queue) > 1 else queue[0])(self)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
+
+            def do_POST(self) -> None:
+                owner.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self.do_GET()
 
             def log_message(self, *args: object) -> None:
                 pass

@@ -8,7 +8,6 @@ and takes progress and results back; a pipe that breaks tells either side that t
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from config.schema import Settings
+from models.cores import usable_cores
 from models.recognizer import Recognizer
 from streamer import app
 from streamer.errors import SceneStreamerError, StuckError, UserError
@@ -50,7 +50,7 @@ class Order:
 
 def default_jobs(videos: int) -> int:
     """How many recordings at once: one for every two cores, eight at most."""
-    return max(1, min(videos, len(os.sched_getaffinity(0)) // _CORES_PER_JOB, _MOST_JOBS))
+    return max(1, min(videos, usable_cores() // _CORES_PER_JOB, _MOST_JOBS))
 
 
 def annotate_all(
@@ -73,7 +73,7 @@ def annotate_all(
         KeyboardInterrupt: `interrupted` was set; what is complete of each recording waits to be resumed.
     """
     if min(jobs, len(videos)) <= 1:
-        recognizer = app.recognizer_for(order.settings.model)
+        recognizer = _recognizer(order)
         for video in videos:
             yield _annotate(video, order, recognizer, _named(show, video), interrupted)
         return
@@ -82,6 +82,11 @@ def annotate_all(
         yield from crew.work(videos, show, interrupted)
     finally:
         crew.stop()
+
+
+def _recognizer(order: Order) -> Recognizer:
+    model = order.settings.model
+    return app.recognizer_for(model, model.lanes or usable_cores())  # as `app.lane_count` has it for recordings
 
 
 def _named(show: Show, video: Path) -> Progress:
@@ -108,8 +113,8 @@ class _Crew:
     """The processes, and what each is at."""
 
     def __init__(self, order: Order, jobs: int) -> None:
-        threads = order.settings.model.threads or max(1, len(os.sched_getaffinity(0)) // jobs)
-        model = order.settings.model.model_copy(update={"threads": threads})
+        share, model = max(1, usable_cores() // jobs), order.settings.model
+        model = model.model_copy(update={"threads": model.threads or share, "lanes": model.lanes or share})
         settings = order.settings.model_copy(update={"model": model})
         self._order = Order(order.output, settings, order.options)
         self._jobs = jobs
@@ -190,7 +195,7 @@ def _serve(pipe: Connection, order: Order) -> None:
     videos: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, videos, interrupted), name="orders", daemon=True).start()
     try:
-        recognizer = app.recognizer_for(order.settings.model)
+        recognizer = _recognizer(order)
     except SceneStreamerError as error:
         pipe.send(str(error))
         return

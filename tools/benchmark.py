@@ -93,9 +93,9 @@ def _predict(recognizer: Recognizer, picture: Picture, watch: Stopwatch) -> Pred
     """What the recognizer says of a picture, each of its stages timed."""
     if isinstance(recognizer, JointRecognizer):
         with watch("preprocess"):
-            tensor = recognizer.package.preprocess(picture)
+            small = recognizer.package.preprocess.squash(picture)
         with watch("networks"):
-            recognizer.backend.infer(tensor[None])
+            recognizer.backend.infer(small[None])
         return recognizer.predict(picture)
     assert isinstance(recognizer, StagedRecognizer)
     shrunk = recognizer.shrunk(picture)

@@ -16,25 +16,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from config.schema import Precision
 from models import load_recognizer
 
 _FRAME = (720, 1280)
 _WARM_UP = 20
 
 
-def measure_model(name: str, backend: str, device: str, threads: int, repeats: int) -> dict[str, Any]:
+def measure_model(
+    name: str, backend: str, device: str, precision: Precision, threads: int, repeats: int
+) -> dict[str, Any]:
     """Median and 95th percentile in milliseconds of one 720p frame, and the ratio to ResNet-18.
 
     Args:
         name: a model that names scenes.
-        backend, device: as `load_recognizer` takes them.
+        backend, device, precision: as `load_recognizer` takes them.
         threads: of both networks.
         repeats: frames to time, after some to warm up.
 
     Raises:
         ModelError: there is no such model or device.
     """
-    recognizer = load_recognizer(name, backend=backend, device=device, threads=threads)
+    recognizer = load_recognizer(name, backend=backend, device=device, threads=threads, precision=precision)
     frame = _frame()
     other = _resnet18(threads)
     works: dict[str, Callable[[], object]] = {"model": lambda: recognizer.predict(frame), "resnet18": other}

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from models.cores import usable_cores
+
 _REINSTALL = "pip install --force-reinstall scene-streamer"
 
 
@@ -48,7 +50,7 @@ def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _machine() -> list[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = usable_cores()
     words = f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
     return [Finding("machine", "good", words)]
 

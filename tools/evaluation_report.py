@@ -18,7 +18,9 @@ from tools.plots import check_matplotlib, confusion_png, reliability_png
 from tools.reference_evaluation import ReferenceResult
 
 _LIBRARIES = ("scene-streamer", "torch", "torchvision", "numpy", "pillow", "opencv-python-headless")
-_FIGURES = ("count", "top1", "top2", "top5", "mca", "mca_absent_as_zero", "ece", "classes")
+_FIGURES = (
+    "count", "top1", "top1_interval", "top2", "top5", "mca", "mca_interval", "mca_absent_as_zero", "ece", "classes",
+)  # fmt: skip
 
 
 def result_of(result: ReferenceResult, split: str | None, command: Sequence[str]) -> dict[str, Any]:

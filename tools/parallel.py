@@ -7,12 +7,13 @@ thread then: two that share two cores get in each other's way, and one thread ad
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
+
+from models.cores import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +23,7 @@ _MOST_WORKERS = 8  # each has a network and maps of its own in memory
 
 def default_workers() -> int:
     """As many as this process has cores, eight at most."""
-    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
+    return max(1, min(_MOST_WORKERS, usable_cores()))
 
 
 def in_order(

@@ -166,6 +166,7 @@ def _health(body: Body) -> str:
 _TOLD: dict[str, Callable[[Body], str]] = {
     "scene": _scene,
     "cut": lambda body: f"cut at {_seconds(body)}",
+    "rule": lambda body: f"rule {body.get('rule')} at {_seconds(body)}",
     "reconnect": lambda body: f"reconnected after {body.get('attempt')} attempts ({body.get('cause')})",
     "health": _health,
     "bye": _bye,

@@ -6,24 +6,21 @@ Torch is needed only to trace a module that has no exported graph.
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.backends.base import Array, Backend, BackendParams, NetworkOutput
-from models.errors import ModelError
+from models.backends._openvino_graph import CompiledShapes, Requests, compile_settings, find_device, precision_on
+from models.backends.base import Array, Backend, BackendParams, NetworkOutput, Pictures
 from models.openvino_library import ov
 from models.package import ModelPackage
-from models.prediction import FloatArray
+from models.preprocess import Preprocess
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 TRACES = True
-
-_KEPT_SHAPES = 4  # compiled graphs of one module, for inputs of different shapes
 
 
 class Params(BackendParams):
@@ -31,108 +28,100 @@ class Params(BackendParams):
 
 
 class OpenVinoBackend(Backend):
-    """A compiled graph with one inference request."""
+    """A compiled graph, normalisation included, with inference requests of its own."""
 
     name = "openvino"
 
-    def __init__(self, package: ModelPackage, params: Params) -> None:
-        core = ov.Core()
-        self.device = _device(core, params.device)
-        package.path("weights")  # the graph points into this file: check it before it is mapped
-        graph = core.read_model(str(package.path("graph")))
-        self._outputs = {name for output in graph.outputs for name in output.names}
-        self._request = core.compile_model(graph, self.device, _settings(self.device, params)).create_infer_request()
+    def __init__(self, requests: Requests, precision: str) -> None:
+        self.device = requests.compiled.device
+        self.precision = precision
+        self._requests = requests
 
-    def infer(self, pictures: FloatArray) -> NetworkOutput:
+    def infer(self, pictures: Pictures) -> NetworkOutput:
         """See `Backend.infer`."""
-        self._request.infer({"picture": pictures})
+        request = self._requests.infer([np.ascontiguousarray(pictures)])
+        names = self._requests.compiled.outputs
 
         def output(name: str) -> np.ndarray:
             # A copy: the request's own buffers are overwritten by the next picture.
-            return np.array(self._request.get_tensor(name).data)
+            return np.array(request.get_tensor(name).data)
 
         return NetworkOutput(
             logits=output("logits"),
             class_map=output("class_map").astype(np.uint8, copy=False),
             class_scores=output("class_scores"),
             gate=output("gate"),
-            activation=output("activation") if "activation" in self._outputs else None,
-            unknown=output("unknown") if "unknown" in self._outputs else None,
+            activation=output("activation") if "activation" in names else None,
+            unknown=output("unknown") if "unknown" in names else None,
         )
+
+    def lane(self) -> OpenVinoBackend:
+        """See `Backend.lane`."""
+        return OpenVinoBackend(self._requests.lane(), self.precision)
 
 
 class OpenVinoModule:
-    """A traced torch module, compiled anew for each shape of its inputs; see `models.backends.base.CompiledModule`.
+    """A traced torch module, compiled anew for each shape of its inputs; see `models.backends.base.CompiledModule`."""
 
-    A graph of fixed shape runs faster than one that takes any, and a camera's frames have one shape.
-    """
-
-    def __init__(self, model: ov.Model, device: str, settings: dict[str, object]) -> None:
-        self.device = device
-        self._model = model
-        self._settings = settings
-        self._core = ov.Core()
-        self._requests: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
+    def __init__(self, requests: Requests) -> None:
+        self.device = requests.compiled.device
+        self._requests = requests
 
     def __call__(self, *inputs: Array) -> list[Array]:
         """See `CompiledModule`."""
-        request = self._request(tuple(array.shape for array in inputs))
-        request.infer([np.ascontiguousarray(array) for array in inputs])
+        request = self._requests.infer([np.ascontiguousarray(array) for array in inputs])
         return [np.array(tensor.data) for tensor in request.output_tensors]
 
-    def _request(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
-        if shapes not in self._requests:
-            model = self._model.clone()
-            model.reshape({port: list(shape) for port, shape in zip(model.inputs, shapes, strict=True)})
-            compiled = self._core.compile_model(model, self.device, self._settings)
-            self._requests[shapes] = compiled.create_infer_request()
-            if len(self._requests) > _KEPT_SHAPES:
-                self._requests.popitem(last=False)
-        self._requests.move_to_end(shapes)
-        return self._requests[shapes]
+    def lane(self) -> OpenVinoModule:
+        """See `CompiledModule.lane`."""
+        return OpenVinoModule(self._requests.lane())
 
 
 def build(params: Params, *, package: ModelPackage) -> OpenVinoBackend:
-    """Compile the model's graph.
+    """Compile the model's graph for one picture at a time; other numbers of them are compiled when they come.
 
     Raises:
-        ModelError: the model has no graph, or OpenVINO has no such device.
+        ModelError: the model has no graph, or OpenVINO has no such device or precision.
     """
-    return OpenVinoBackend(package, params)
+    device = find_device(params.device)
+    precision = precision_on(device, params, package.manifest.precisions)
+    package.path("weights")  # the graph points into this file: check it before it is mapped
+    graph = with_uint8_input(ov.Core().read_model(str(package.path("graph"))), package.preprocess)
+    compiled = CompiledShapes(graph, device, compile_settings(device, precision, params))
+    compiled.get(((1, package.preprocess.height, package.preprocess.width, 3),))
+    return OpenVinoBackend(Requests(compiled), precision)
 
 
 def compile_module(params: Params, module: nn.Module, example_inputs: Sequence[Tensor]) -> OpenVinoModule:
     """Trace a module and make it ready to run; nothing that decides by its inputs' values survives the tracing.
 
     Args:
-        params: device and threads.
+        params: device, threads, precision and lanes.
         module: takes tensors, returns a tensor or a tuple of tensors.
         example_inputs: tensors on the CPU that it is traced with.
 
     Raises:
-        ModelError: OpenVINO has no such device.
+        ModelError: OpenVINO has no such device or precision.
     """
     import torch
 
-    device = _device(ov.Core(), params.device)
+    device = find_device(params.device)
+    precision = precision_on(device, params)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about each check of a shape, and about its own retirement
         model = ov.convert_model(module.eval(), example_input=tuple(example_inputs))
-    return OpenVinoModule(model, device, _settings(device, params))
+    return OpenVinoModule(Requests(CompiledShapes(model, device, compile_settings(device, precision, params))))
 
 
-def _settings(device: str, params: Params) -> dict[str, object]:
-    settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-    if device == "CPU":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
-        if params.threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = params.threads
-    return settings
+def with_uint8_input(graph: ov.Model, preprocess: Preprocess) -> ov.Model:
+    """The graph with an input (B, H, W, 3) uint8 in place of (B, 3, H, W) normalised float32, both called `picture`."""
+    from openvino.preprocess import PrePostProcessor
 
-
-def _device(core: ov.Core, wanted: str) -> str:
-    known = list(core.available_devices)
-    device = "CPU" if wanted in ("auto", "cpu") else wanted
-    if device != "AUTO" and device.split(".")[0] not in {name.split(".")[0] for name in known}:
-        raise ModelError(f"openvino has no device {wanted!r} here; it has: {', '.join(known)}")
-    return device
+    steps = PrePostProcessor(graph)
+    picture = steps.input("picture")
+    picture.tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+    picture.model().set_layout(ov.Layout("NCHW"))
+    picture.preprocess().convert_element_type(ov.Type.f32).mean([255 * mean for mean in preprocess.mean]).scale(
+        [255 * std for std in preprocess.std]
+    )
+    return steps.build()

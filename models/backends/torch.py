@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.backends.base import Array, Backend, BackendParams, NetworkOutput
+from models.backends._cuda_graphs import CudaGraphs
+from models.backends.base import Array, Backend, BackendParams, NetworkOutput, Pictures, precision_for
 from models.devices import torch_device
 from models.errors import ModelError
 from models.package import ModelPackage
-from models.prediction import FloatArray
-from models.scene_network import build_scene_network
+from models.preprocess import Preprocess
+from models.scene_network import SceneNetwork, SceneOutput, build_scene_network
 
 TRACES = False
 
@@ -22,76 +24,134 @@ class Params(BackendParams):
     """Parameters of `torch`. `threads` is PyTorch's, which holds for the whole process."""
 
 
+class PictureNetwork(nn.Module):
+    """A scene network that takes pictures (B, H, W, 3) uint8 and normalises them where it is."""
+
+    def __init__(self, network: SceneNetwork, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.network = network
+        scale, offset = (torch.from_numpy(values).view(3, 1, 1) for values in preprocess.scale_and_offset())
+        self.register_buffer("scale", scale)
+        self.register_buffer("offset", offset)
+
+    def forward(self, pictures: Tensor) -> SceneOutput:
+        """See `SceneNetwork.forward`."""
+        normal = pictures.permute(0, 3, 1, 2).float() * self.get_buffer("scale") + self.get_buffer("offset")
+        output: SceneOutput = self.network(normal)
+        return output
+
+
 class TorchBackend(Backend):
-    """A network in float32, in evaluation mode."""
+    """A network in evaluation mode: in float32, or with the layers that gain by it in bfloat16 or float16.
+
+    On a CUDA device pictures go up as uint8 from pinned memory, and the kernels of a picture are started as one graph.
+    """
 
     name = "torch"
 
-    def __init__(self, package: ModelPackage, params: Params) -> None:
-        self.device = _device(params)
-        network = build_scene_network(package.manifest.model_dump())
-        state = {key: value.float() for key, value in load_file(package.path("weights")).items()}
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelError(f"the weights of {package.manifest.name!r} do not fit its networks: {error}") from error
-        self._network = network.eval().to(self.device)
+    def __init__(self, network: PictureNetwork, device: str, precision: str) -> None:
+        self.device, self.precision = device, precision
+        self._network = network
+        self._graphs = CudaGraphs(self._run, device) if device.startswith("cuda") else None
 
     @torch.inference_mode()
-    def infer(self, pictures: FloatArray) -> NetworkOutput:
+    def infer(self, pictures: Pictures) -> NetworkOutput:
         """See `Backend.infer`."""
-        output = self._network(torch.from_numpy(pictures).to(self.device))
+        given = torch.from_numpy(pictures)
+        output = SceneOutput(*(self._run(given) if self._graphs is None else self._graphs(given)))
         return NetworkOutput(
-            logits=output.logits.float().cpu().numpy(),
-            class_map=output.class_map.cpu().numpy(),
-            class_scores=output.class_scores.float().cpu().numpy(),
-            gate=output.gate.float().cpu().numpy(),
-            activation=output.activation.float().cpu().numpy(),
-            unknown=output.unknown.float().cpu().numpy(),
+            logits=output.logits.float().numpy(),
+            class_map=output.class_map.numpy(),
+            class_scores=output.class_scores.float().numpy(),
+            gate=output.gate.float().numpy(),
+            activation=output.activation.float().numpy(),
+            unknown=output.unknown.float().numpy(),
         )
+
+    def lane(self) -> TorchBackend:
+        """See `Backend.lane`."""
+        return TorchBackend(self._network, self.device, self.precision)
+
+    def _run(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        with _computing_in(self.precision, self.device):
+            return tuple(self._network(pictures))
 
 
 def build(params: Params, *, package: ModelPackage) -> TorchBackend:
     """Build the networks and load their weights.
 
     Raises:
-        ModelError: the weights do not fit, or there is no such device.
+        ModelError: the weights do not fit, or there is no such device or precision.
     """
-    return TorchBackend(package, params)
+    device = _device(params)
+    precision = _precision(params, device, package.manifest.precisions)
+    network = build_scene_network(package.manifest.model_dump())
+    state = {key: value.float() for key, value in load_file(package.path("weights")).items()}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"the weights of {package.manifest.name!r} do not fit its networks: {error}") from error
+    module = PictureNetwork(network, package.preprocess).eval().to(device)
+    if device.startswith("cuda"):
+        module = module.to(memory_format=torch.channels_last)
+    return TorchBackend(module, device, precision)
 
 
 class TorchModule:
     """A module in evaluation mode on a device; see `models.backends.base.CompiledModule`."""
 
-    def __init__(self, module: nn.Module, device: str) -> None:
+    def __init__(self, module: nn.Module, device: str, precision: str) -> None:
         self.device = device
         self._module = module.eval().to(device)
+        self._precision = precision
 
     @torch.inference_mode()
     def __call__(self, *inputs: Array) -> list[Array]:
         """See `CompiledModule`."""
-        outputs = self._module(*(torch.from_numpy(array).to(self.device) for array in inputs))
+        with _computing_in(self._precision, self.device):
+            outputs = self._module(*(torch.from_numpy(array).to(self.device) for array in inputs))
         tensors = [outputs] if isinstance(outputs, Tensor) else outputs
-        return [tensor.cpu().numpy() for tensor in tensors]
+        return [(t.float() if t.is_floating_point() else t).cpu().numpy() for t in tensors]
+
+    def lane(self) -> TorchModule:
+        """See `CompiledModule.lane`; a module in evaluation mode keeps nothing between calls."""
+        return TorchModule(self._module, self.device, self._precision)
 
 
 def compile_module(params: Params, module: nn.Module, example_inputs: Sequence[Tensor]) -> TorchModule:  # noqa: ARG001
     """Make a module ready to run on arrays of any shape that it takes; it is moved to the device.
 
     Args:
-        params: device and threads.
+        params: device, threads and precision.
         module: takes tensors, returns a tensor or a tuple of tensors.
         example_inputs: what other backends trace it with.
 
     Raises:
-        ModelError: there is no such device.
+        ModelError: there is no such device or precision.
     """
-    return TorchModule(module, _device(params))
+    device = _device(params)
+    return TorchModule(module, device, _precision(params, device))
 
 
 def _device(params: Params) -> str:
     """The device that is asked for, once the threads are set."""
     device = torch_device(params.device)
     if params.threads is not None:
-        torch.set_num_threads(params.threads)
+        torch.set_num_threads(max(1, params.threads // params.lanes))
     return device
+
+
+def _precision(params: Params, device: str, held: Sequence[str] = ("f32",)) -> str:
+    if device.startswith("cuda"):
+        return precision_for("torch", device, params.precision, ("f32", "f16", "bf16"), held)
+    # On a CPU without the instructions, bfloat16 is right and slow: nothing for `auto`.
+    return precision_for("torch", device, params.precision, ("f32", "bf16"), ("f32",))
+
+
+def _computing_in(precision: str, device: str) -> AbstractContextManager[None]:
+    dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[precision]
+    # Its cache of cast weights would not outlive the call, and must not be used while a CUDA graph is recorded.
+    cast: AbstractContextManager[None] = torch.autocast(
+        torch.device(device).type, dtype, enabled=precision != "f32", cache_enabled=False
+    )
+    return cast

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -127,15 +128,83 @@ def test_unknown_names_are_answered_with_the_known_ones():
         load_recognizer("no_such")
 
 
-def test_auto_takes_openvino_where_there_is_no_cuda_device(monkeypatch):
+def test_auto_on_a_cpu_leaves_torch_alone(monkeypatch):
     monkeypatch.setattr("models.recognizer._NVIDIA_DEVICE", PICTURES / "no_such_device")
-    assert load_recognizer().backend.name == "openvino"
+    assert load_recognizer().engine in ("openvino", "onnxruntime")
 
 
 def test_auto_asks_torch_where_there_is_an_nvidia_driver(monkeypatch):
     monkeypatch.setattr("models.recognizer._NVIDIA_DEVICE", Path(__file__))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert load_recognizer().backend.name == "openvino"
+    assert load_recognizer().engine != "torch"
+
+
+# ------------------------------------------------------------------ lanes and precisions
+
+
+def side_by_side(lanes, work):
+    """What `work` gives of each lane, all of them at it at the same time."""
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        return list(pool.map(work, lanes))
+
+
+def test_lanes_at_the_same_time_say_what_one_says(recognizer):
+    pictures = [blobs(seed=seed) for seed in range(6)]
+    wanted = [recognizer.predict(picture) for picture in pictures]
+    lanes = [recognizer.lane() for _ in range(2)]
+    assert {lane.engine for lane in lanes} == {recognizer.engine}
+    for found in side_by_side(lanes, lambda lane: [lane.predict(picture) for picture in pictures * 3]):
+        for one, other in zip(found, wanted * 3, strict=True):
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+            np.testing.assert_allclose(one.class_scores, other.class_scores, atol=1e-4)
+
+
+def test_a_backend_that_is_told_of_its_lanes_says_the_same(recognizer, reference):
+    several = load_recognizer("scene18", backend=recognizer.engine, device="cpu", threads=2, lanes=2)
+    for picture in made_pictures():
+        agree(several.lane(), reference, picture)
+
+
+def test_a_lane_does_not_touch_another_one_s_results(recognizer):
+    one, other = recognizer, recognizer.lane()
+    first = one.predict(made_pictures()[0])
+    before = first.class_scores.copy()
+    other.predict(made_pictures()[1])
+    np.testing.assert_array_equal(first.class_scores, before)
+
+
+def test_unless_asked_the_networks_compute_in_float32(recognizer):
+    assert recognizer.backend.precision == "f32"
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_bfloat16_says_nearly_the_same(engine, reference):
+    try:
+        rounded = load_recognizer("scene18", backend=engine, device="cpu", precision="bf16")
+    except ModelError as error:
+        pytest.skip(str(error))
+    assert rounded.backend.precision == "bf16"
+    for picture in made_pictures():
+        # These are like no picture that the network has learnt, so it wavers between scenes.
+        difference = np.abs(rounded.predict(picture).probabilities - reference.predict(picture).probabilities)
+        assert 0 < difference.mean() < 0.05
+
+
+def test_a_precision_that_a_cpu_does_not_have_is_refused(recognizer):
+    with pytest.raises(ModelError, match=r"computes in f32.*not in f16; use --precision f32"):
+        load_recognizer("scene18", backend=recognizer.engine, device="cpu", precision="f16")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_cuda_device_says_the_same_in_batches_and_lanes(precision, reference):
+    recognizer = load_recognizer("scene18", backend="torch", device="cuda", precision=precision)
+    pictures, tolerance = made_pictures(), {"f32": 1e-2, "bf16": 0.1}[precision]
+    wanted = [reference.predict(picture).probabilities for picture in pictures]
+    lanes = [recognizer.lane() for _ in range(2)]
+    for found in side_by_side(lanes, lambda lane: lane.predict_batch(pictures) + lane.predict_batch(pictures[:1])):
+        for one, other in zip(found, [*wanted, wanted[0]], strict=True):
+            np.testing.assert_allclose(one.probabilities, other, atol=tolerance)
 
 
 # ------------------------------------------------------------------ any torch module
@@ -218,6 +287,16 @@ def test_backends_agree_on_the_reference_s_networks(staged, engine):
                 np.testing.assert_allclose(mine, theirs, atol=1e-3 * max(1.0, np.abs(theirs).max()))
 
 
+def test_lanes_of_the_reference_s_networks_say_what_one_says(staged, engine):
+    one = staged(engine)
+    pictures = [blobs(seed=seed) for seed in range(3)]
+    wanted = [one.predict(picture) for picture in pictures]
+    lanes = [one.lane() for _ in range(2)]
+    for found in side_by_side(lanes, lambda lane: [lane.predict(picture) for picture in pictures]):
+        for here, there in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(here.probabilities, there.probabilities, atol=1e-5)
+
+
 def test_openvino_tells_nobody_about_us():
     script = (
         "import sys, torch; from models.backends import BACKENDS; b = BACKENDS.load('openvino'); "
@@ -253,3 +332,16 @@ def test_a_segmenter_of_another_library_stays_as_it_is(engine):
     segmenter = ColourSegmenter()
     compile_segmenter(segmenter, engine, "cpu", None)
     assert segmenter.encode(blobs()).labels.shape == (3, *blobs().shape[:2])
+
+
+@pytest.mark.parametrize("name", ["scene18", "mobile"])
+def test_lanes_of_a_segmenter_say_what_one_says(name, engine, mobile):
+    segmenter = load_segmenter(mobile if name == "mobile" else name, device="cpu")
+    compile_segmenter(segmenter, engine, "cpu", None)
+    pictures = [blobs(64, 64, seed=seed) for seed in range(2)]
+    wanted = [segmenter.encode(picture) for picture in pictures]
+    lanes = [segmenter.lane() for _ in range(2)]
+    for found in side_by_side(lanes, lambda lane: [lane.encode(picture) for picture in pictures]):
+        for here, there in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(here.labels, there.labels)
+            np.testing.assert_array_equal(here.scores, there.scores)

@@ -155,7 +155,7 @@ def test_folder_without_recordings(tmp_path):
 @pytest.fixture
 def command(monkeypatch):
     """Calls the command with the fake networks; gives its exit code, stdout and stderr."""
-    monkeypatch.setattr("streamer.app.recognizer_for", lambda model: fake_recognizer())
+    monkeypatch.setattr("streamer.app.recognizer_for", lambda model, lanes=1: fake_recognizer())
     app = typer.Typer()
     app.command()(annotate)
 

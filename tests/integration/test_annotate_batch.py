@@ -85,7 +85,7 @@ def test_a_model_that_does_not_exist_ends_all(tmp_path):
 
 def test_jobs_by_cores(monkeypatch):
     for cores, videos, jobs in ((1, 5, 1), (2, 5, 1), (4, 5, 2), (4, 1, 1), (64, 50, 8)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        monkeypatch.setattr("tools.annotation_batch.usable_cores", lambda cores=cores: cores)
         assert default_jobs(videos) == jobs
 
 

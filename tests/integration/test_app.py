@@ -52,7 +52,7 @@ def faked(monkeypatch):
     """`run` gets a fake recognizer, given by the test."""
 
     def use(recognizer) -> None:
-        monkeypatch.setattr(streamer.app, "recognizer_for", lambda model: recognizer)
+        monkeypatch.setattr(streamer.app, "recognizer_for", lambda model, lanes=1: recognizer)
 
     use(fake_recognizer())
     return use

@@ -153,7 +153,7 @@ COMMANDS = (
     *("run", "demo", "watch", "annotate", "classify", "evaluate", "train", "benchmark"),
     *("models list", "models info", "models pull", "doctor"),
     *("datasets list", "datasets pull", "datasets verify", "datasets duplicates", "datasets unknowns"),
-    *("walkthrough make", "walkthrough measure"),
+    *("rules check", "rules test", "walkthrough make", "walkthrough measure"),
 )
 
 

@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from config.schema import Precision as PrecisionName
     from config.schema import Settings
     from tools.data.manifest import PictureManifest
 
@@ -27,7 +28,11 @@ Device = Annotated[
 ]
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", metavar="B", help="auto, openvino or torch."),
+    typer.Option("--backend", metavar="B", help="auto, onnxruntime, openvino or torch."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="P", help="auto, f32, bf16 (CPU, CUDA) or f16 (GPU)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
@@ -43,6 +48,15 @@ def settings_from(
 
     given = [f"{key}={_scalar(value)}" for key, value in (options or {}).items() if value is not None]
     return load_settings(config, [*(overrides or []), *given])
+
+
+def precision(text: str | None) -> PrecisionName:
+    """The value of `--precision`; None is `auto`.
+
+    Raises:
+        ConfigError: there is no such precision.
+    """
+    return settings_from(None, None, {"model.precision": text}).model.precision
 
 
 def pixels(scales: str | None) -> tuple[int, ...] | None:

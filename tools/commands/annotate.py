@@ -11,6 +11,7 @@ from tools.commands import _options as options
 
 if TYPE_CHECKING:
     from tools.annotate import Annotation
+    from tools.annotation_batch import Order
 
 _Encoder = Annotated[
     str,
@@ -43,6 +44,7 @@ def annotate(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     encoder: _Encoder = "auto",
     crf: _Crf = 20,
     preset: _Preset = None,
@@ -53,7 +55,9 @@ def annotate(
     as_json: options.Json = False,
 ) -> None:
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
-    settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
+    settings = options.settings_from(
+        config, set_, {"model.device": device, "model.backend": backend, "model.precision": precision}
+    )
     if resume and restart:
         raise typer.BadParameter("--resume goes on with what --restart throws away; give one of them")
 
@@ -69,7 +73,7 @@ def annotate(
     _annotate(videos, Order(output, settings, choice), jobs, as_json=as_json)
 
 
-def _annotate(videos: list[Path], order: Any, jobs: int | None, *, as_json: bool) -> None:
+def _annotate(videos: list[Path], order: Order, jobs: int | None, *, as_json: bool) -> None:
     """Do it, print each result as it comes, and a report at the end, whatever the end."""
     from tools.annotation_batch import annotate_all, default_jobs
     from tools.annotation_report import json_line, table

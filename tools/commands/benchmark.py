@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tools.commands import _options as options
+
+if TYPE_CHECKING:
+    from config.schema import Precision as PrecisionName
 
 
 def benchmark(
@@ -16,6 +19,7 @@ def benchmark(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     stem: Annotated[
         bool, typer.Option("--stem", help="The sparse semantic stem against the dense one instead.")
     ] = False,
@@ -35,10 +39,12 @@ def benchmark(
         _benchmark_stem(as_json)
         return
     if model is not None:
-        _benchmark_model(model, backend or "auto", device or "auto", threads, as_json)
+        _benchmark_model(model, backend or "auto", device or "auto", options.precision(precision), threads, as_json)
         return
     assert source is not None
-    settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
+    settings = options.settings_from(
+        config, set_, {"model.device": device, "model.backend": backend, "model.precision": precision}
+    )
     from tools.benchmark import measure
 
     report = measure(source, settings, frames)
@@ -52,13 +58,15 @@ def benchmark(
     typer.echo(f"  whole run        {rate['fps']:8.1f} fps  ({rate['frames']} frames, {rate['cpu_s']} s of CPU time)")
 
 
-def _benchmark_model(model: str, backend: str, device: str, threads: int, as_json: bool) -> None:
+def _benchmark_model(
+    model: str, backend: str, device: str, precision: PrecisionName, threads: int, as_json: bool
+) -> None:
     import json
 
     from tools.benchmark import machine
     from tools.benchmark_model import measure_model
 
-    report = {"machine": machine(), **measure_model(model, backend, device, threads, repeats=200)}
+    report = {"machine": machine(), **measure_model(model, backend, device, precision, threads, repeats=200)}
     if as_json:
         typer.echo(json.dumps(report))
         return

@@ -21,6 +21,7 @@ def classify(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which semantic classes carried the decision, and by how much.")
     ] = False,
@@ -37,7 +38,9 @@ def classify(
     """Name the scenes of single pictures: top-5 and what the segmentation saw."""
     if not explain and (explain_dir is not None or explain_scene is not None):
         raise typer.BadParameter("--explain-dir and --explain-scene need --explain")
-    settings = options.settings_from(config, set_, {"model.device": device, "model.backend": backend})
+    settings = options.settings_from(
+        config, set_, {"model.device": device, "model.backend": backend, "model.precision": precision}
+    )
 
     from streamer.app import recognizer_for
     from streamer.errors import SourceError

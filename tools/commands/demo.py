@@ -12,10 +12,13 @@ def demo(
     set_: options.Set = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
 ) -> None:
     """Run on a small real clip, with a live view in the terminal; ends by itself."""
     settings = options.settings_from(
-        config, set_, {"model.device": device, "model.backend": backend, "capture.realtime": True}
+        config,
+        set_,
+        {"model.device": device, "model.backend": backend, "model.precision": precision, "capture.realtime": True},
     )
     import sys
 

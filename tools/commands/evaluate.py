@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tools.commands import _options as options
 
 if TYPE_CHECKING:
+    from config.schema import Precision as PrecisionName
     from models.recognizer import Recognizer
     from tools.data.manifest import PictureManifest
     from tools.evaluation import Evaluation
@@ -42,7 +43,7 @@ def evaluate(
         str | None, typer.Option("--split", metavar="NAME", help="Only this split; of a data set val unless given.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="A model with its own segmenter. [default: scene18]")
+        str | None, typer.Option("--model", metavar="NAME", help="With its own segmenter; scene18 unless given.")
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", metavar="F", help="A reference network: .pth.tar, or a model's name.")
@@ -92,6 +93,7 @@ def evaluate(
         int | None, typer.Option("--workers", min=1, max=64, help="Batches at once (--checkpoint); one a core.")
     ] = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     device: options.Device = None,
     output: Annotated[
         Path | None,
@@ -111,12 +113,12 @@ def evaluate(
     if checkpoint is None:
         if dataset is not None:
             raise typer.BadParameter("--dataset needs --checkpoint, a network that knows the scenes of that data set")
-        names = _corruption_names(corruptions)
+        names, computing = _corruption_names(corruptions), options.precision(precision)
         pictures = _limited(_pictures(None, manifest, root, split, without), limit)
-        _evaluate_model(pictures, model or "scene18", backend, device, names, unknowns, as_json, predictions)
+        _evaluate_model(pictures, model or "scene18", backend, device, computing, names, unknowns, as_json, predictions)
         return
-    if model is not None or backend is not None:
-        raise typer.BadParameter("--model and --backend do not go with --checkpoint, which runs on torch")
+    if any(option is not None for option in (model, backend, precision)):
+        raise typer.BadParameter("--model, --backend and --precision do not go with --checkpoint, which runs on torch")
     if corruptions is not None:
         raise typer.BadParameter("--corruptions goes with --model; with --checkpoint pictures are shown as they are")
     if unknowns is not None:
@@ -146,6 +148,7 @@ def _evaluate_model(
     model: str,
     backend: str | None,
     device: str | None,
+    precision: PrecisionName,
     corruptions: tuple[str, ...],
     unknowns: Path | None,
     as_json: bool,
@@ -155,15 +158,19 @@ def _evaluate_model(
 
     from models import load_recognizer
     from tools.commands._figures import print_robustness, print_tables, print_unknown
-    from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
 
-    strange = None if unknowns is None else read_unknowns(unknowns)  # a fault in the table is told before the work
-    recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
+    told: dict[str, Any] = {}
+    if unknowns is not None:
+        from tools.unknown_evaluation import evaluate_unknowns, read_unknowns
+
+        strange = read_unknowns(unknowns)  # a fault in the table is told before the work
+    recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto", precision=precision)
     result = _run(recognizer, pictures, corruptions)
     _write_predictions(predictions, result.clean)
     summary = result.clean.summary()
     hurt = result.summary() if corruptions else {}
-    told = {} if strange is None else {"unknown": evaluate_unknowns(recognizer, strange, result.clean.known)}
+    if unknowns is not None:
+        told["unknown"] = evaluate_unknowns(recognizer, strange, result.clean.known)
     if as_json:
         typer.echo(json.dumps({"model": model, **summary, **hurt, **told}))
         return

@@ -43,6 +43,7 @@ def run(
     ] = None,
     device: options.Device = None,
     backend: options.Backend = None,
+    precision: options.Precision = None,
     wait_subscriber: Annotated[
         float | None,
         typer.Option("--wait-subscriber", metavar="S", min=0, help="Hold the first frame until somebody subscribes."),
@@ -57,6 +58,7 @@ def run(
             "capture.max_frames": max_frames,
             "model.device": device,
             "model.backend": backend,
+            "model.precision": precision,
             "bus.labels": labels,
             "bus.frames": frames,
             "bus.wait_subscriber_s": wait_subscriber,

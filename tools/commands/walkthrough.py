@@ -89,6 +89,7 @@ def measure(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Each with its .truth.json beside it.")],
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="A model that names scenes.")] = "scene18",
     backend: options.Backend = None,
+    precision: options.Precision = None,
     device: options.Device = None,
     stride: Annotated[int, typer.Option("--stride", min=1, metavar="N", help="Look at each N-th frame only.")] = 1,
     as_json: options.Json = False,
@@ -100,7 +101,9 @@ def measure(
     from tools.walkthrough.predicting import measure_video, read_truths, report
 
     truths = read_truths(videos)
-    recognizer = load_recognizer(model, backend=backend or "auto", device=device or "auto")
+    recognizer = load_recognizer(
+        model, backend=backend or "auto", device=device or "auto", precision=options.precision(precision)
+    )
     measured = []
     with interruption() as interrupted:
         for video, truth in truths.items():

@@ -1,7 +1,8 @@
 """The training loop, from top to bottom: data, stages, epochs, steps, checkpoints.
 
 A run lives in one folder: `cache/` (decoded pictures and the teacher's maps), `last.pt` (to resume from), `best.pt`
-(the averaged weights that did best on dev), `log.jsonl` (a line per epoch). Resuming repeats what an unbroken run does.
+(the averaged weights that did best on dev), `stage-NAME.pt` (those at the end of a stage), `log.jsonl` (a line per
+epoch). Resuming repeats what an unbroken run does.
 """
 
 from __future__ import annotations
@@ -76,10 +77,8 @@ def main_train(
 
 def release(recipe: Recipe, corpus: Corpus, root: Path, output: Path) -> None:
     """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
-    best = load_checkpoint(output / "best.pt")
-    assert best is not None
     folder = output / "model"
-    package_model(recipe, best["network"], corpus, folder)
+    package_model(recipe, _released_weights(recipe, output), corpus, folder)
     network = build_scene_network(recipe.network())
     load_weights(network, folder / "weights.safetensors")
     palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
@@ -87,6 +86,26 @@ def release(recipe: Recipe, corpus: Corpus, root: Path, output: Path) -> None:
     if recipe.data.masks:
         figures["camvid"] = _against_masks(recipe, root, folder)
     (output / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _released_weights(recipe: Recipe, output: Path) -> dict[str, Tensor]:
+    """The weights that did best on dev, or the mean of those at the ends of some stages.
+
+    The latter is a soup: Wortsman et al., "Model soups" (arXiv 2203.05482).
+    """
+    files = [_stage_file(output, name) for name in recipe.soup] or [output / "best.pt"]
+    states = [load_checkpoint(file) for file in files]
+    networks: list[dict[str, Tensor]] = [state["network"] for state in states if state is not None]
+    assert len(networks) == len(files)
+    first = networks[0]
+    return {
+        name: torch.stack([network[name] for network in networks]).mean(0) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
+
+
+def _stage_file(output: Path, name: str) -> Path:
+    return output / f"stage-{name}.pt"
 
 
 def _against_masks(recipe: Recipe, root: Path, model: Path) -> dict[str, Any]:
@@ -129,6 +148,8 @@ class Trainer:
         while self.progress.stage < len(self.recipe.stages):
             self._run_stage(self.recipe.stages[self.progress.stage], state and state["optimizer"])
             state = None
+            name = self.recipe.stages[self.progress.stage].name
+            save_checkpoint(_stage_file(self.output, name), {"network": self.average.state_dict()})
             self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
 
     def _run_stage(self, stage: Stage, optimizer_state: dict[str, Any] | None) -> None:

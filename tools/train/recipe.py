@@ -92,6 +92,8 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     loss: Loss = Loss()
     stages: tuple[Stage, ...]
+    # Stages at whose ends the weights are averaged for the release; the epoch that did best on dev unless given.
+    soup: tuple[str, ...] = ()
     seed: int = 1
     batch: int = Field(default=64, gt=1)
     balance: float = Field(default=0.5, ge=0, le=1)  # 0: as the data is; 1: every scene equally often
