@@ -52,7 +52,8 @@ def test_times_and_sound(name, tmp_path):
         assert [(t, data) for t, _, data in packets(copy, "audio")] == [
             (t, data) for t, _, data in packets(video, "audio")
         ]
-    assert packets(copy, "video")[-1][1] > 0
+    own_s, kept_s = max(packets(video, "video"))[1], max(packets(copy, "video"))[1]
+    assert kept_s == own_s or own_s == 0  # MPEG-TS does not say how long its last frame lasts
 
 
 def test_subtitles(tmp_path):
