@@ -36,7 +36,7 @@ from streamer.publish import BusItem, Publisher
 from streamer.rules.live import LiveRules
 from streamer.sources.base import Source, SourceInfo
 from streamer.state import SceneState
-from streamer.track import Track
+from streamer.track import Past, Track
 from streamer.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -85,11 +85,12 @@ class Pipeline:
         for capture in self._captures:
             self.start(Worker(f"capture {capture.name}", capture.run, outputs=[capture.output]))
 
-    def start_inference(self, lanes: Sequence[Recognizer]) -> None:
-        """Serve what the captures read, with a thread for each recognizer."""
+    def start_inference(self, lanes: Sequence[Recognizer], past: Past | None = None) -> None:
+        """Serve what the captures read, with a thread for each recognizer; one source may go on from a past."""
+        tracks = {capture.name: past.track if past else Track(lanes[0], self.settings) for capture in self._captures}
         inference = Inference(
             self._inbox,
-            tracks={capture.name: Track(lanes[0], self.settings) for capture in self._captures},
+            tracks=tracks,
             drops={capture.name: capture.drops for capture in self._captures},
             deliver=self._deliver,
             stop=self.stop,
@@ -240,12 +241,15 @@ def lossless(uris: Sequence[str], settings: Settings) -> bool:
 class SceneStream(Closing):
     """The scene states of one source, as an iterator and a context manager. See `open_stream`."""
 
-    def __init__(self, source: Source, settings: Settings, lanes: int, recognizer: Recognizer | None) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, lanes: int, recognizer: Recognizer | None, past: Past | None
+    ) -> None:
         self._items: Channel[StreamItem] = Channel(_QUEUED_STATES)
         self._pipeline = Pipeline([source], settings, self._items.put, [self._items])
         self._pipeline.start_captures()
         try:
-            self._pipeline.start_inference(lanes_of(recognizer or recognizer_for(settings.model, lanes), lanes))
+            recognizer = recognizer or recognizer_for(settings.model, lanes)
+            self._pipeline.start_inference(lanes_of(recognizer, lanes), past)
             self.info = self._opened()
             """What is known of the source: size, rate, expected number of frames."""
         except BaseException:
@@ -289,6 +293,7 @@ def open_stream(
     settings: Settings | None = None,
     name: str | None = None,
     recognizer: Recognizer | None = None,
+    past: Past | None = None,
 ) -> SceneStream:
     """Name the scene of every frame of a source.
 
@@ -301,14 +306,17 @@ def open_stream(
         settings: everything else; defaults as in `config.schema`.
         name: the source's name; default by the URI.
         recognizer: a loaded model to share between streams, one after the other; default: `settings.model`.
+        past: go on after an earlier run over the same recording, with the next frame; default: from the start.
 
     Raises:
         SourceError: the source cannot be opened.
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings()
-    lanes = lane_count([uri], settings)
-    return SceneStream(open_source(uri, name, settings.capture), settings, lanes, recognizer)
+    source = open_source(uri, name, settings.capture)
+    if past is not None:
+        source.resume(past.mark)
+    return SceneStream(source, settings, lane_count([uri], settings), recognizer, past)
 
 
 def lane_count(uris: Sequence[str], settings: Settings) -> int:

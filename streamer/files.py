@@ -31,18 +31,19 @@ class PendingFile:
 
     Args:
         target: where it will stand. Its folder is made if need be; a former file there stays until `commit`.
+        folder: where to write until then, on the same disk; default: the target's folder.
 
     Attributes:
-        path: where to write until then, in the target's folder, so that the move is atomic.
+        path: the file until then; on the target's disk, so that the move is atomic.
 
     Raises:
         OutputError: nothing can be written there.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, folder: Path | None = None) -> None:
         self.target = target
         # Short and not made of the target's name, which may already be as long as names can be.
-        self.path = target.parent / f".scene-streamer-{secrets.token_hex(6)}.part"
+        self.path = (folder or target.parent) / f".scene-streamer-{secrets.token_hex(6)}.part"
         with output_errors(target):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
@@ -57,23 +58,25 @@ class PendingFile:
         """
         try:
             with output_errors(self.target):
-                self._to_disk()
+                to_disk(self.path)
                 self.path.replace(self.target)
         finally:
             self.discard()
         return self.target
 
-    def _to_disk(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
     def discard(self) -> None:
         """Remove what was written; does nothing after `commit`, and may be called twice."""
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Make sure that what was written to a file, or the names in a folder, survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

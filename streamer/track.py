@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from config.schema import Settings
 from models.cuts import CutDetector
 from models.prediction import Prediction
 from models.recognizer import Recognizer
 from models.smoothing import SMOOTHERS
 from models.smoothing.base import Observation, Smoother
-from streamer.frame import Frame
+from streamer.frame import Frame, Picture
+from streamer.sources.base import Mark
 from streamer.state import Drops, ModelIdentity, SceneState
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier run over a recording, to go on from.
+
+    Attributes:
+        track: has recalled every frame of it.
+        mark: the last of these frames.
+    """
+
+    track: Track
+    mark: Mark
 
 
 class Track:
@@ -55,7 +71,24 @@ class Track:
             drops: frames of this source lost so far.
             reused: whether that rests on the segmentation of an earlier frame; None where that is never done.
         """
-        is_cut = self._is_cut(frame)
+        return self._state(frame, prediction, drops, reused, is_cut=self._is_cut(frame))
+
+    def recall(self, frame: Frame, prediction: Prediction, drops: Drops, *, is_cut: bool) -> SceneState:
+        """The state after a frame of an earlier run, of which everything but the picture is known.
+
+        Before the track goes on with pictures, `glance` shows it those that the frames recalled last had.
+        """
+        self._epoch = frame.epoch
+        return self._state(frame, prediction, drops, None, is_cut=is_cut)
+
+    def glance(self, picture: Picture) -> None:
+        """Show the cut detector a picture that has been decided on before."""
+        if self._cuts is not None:
+            self._cuts.update(picture)
+
+    def _state(
+        self, frame: Frame, prediction: Prediction, drops: Drops, reused: bool | None, *, is_cut: bool
+    ) -> SceneState:
         belief = self._smoother.update(
             Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
         )

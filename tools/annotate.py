@@ -1,30 +1,42 @@
-"""Annotates recordings: every frame through the networks, into an annotated video, its labels and a timeline."""
+"""Annotates a recording: every frame through the networks, into an annotated video, its labels and a timeline.
+
+The work is done in segments of some seconds. Each is brought to the disk and entered in the job's journal when it is
+complete, so that a job that was killed, by whatever, goes on after its last segment (`tools.annotation_journal`).
+"""
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.schema import Settings
 from models.recognizer import Recognizer
-from streamer.app import SceneStream, open_stream
-from streamer.errors import SourceError, TruncatedError, UserError
-from streamer.sinks import SINKS
-from streamer.sinks.base import Segment, Sink, Target
+from streamer.encoders import AUTO, choose_encoder
+from streamer.errors import SourceError
+from streamer.recording import Recording, examine
+from streamer.sinks.base import Target
+from tools.annotation_job import Job, Progress
+from tools.annotation_journal import Identity, Journal, Mode, parts_folder
 
-SINK_NAMES = ("video", "jsonl", "timeline")
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
-    | {".ts", ".vob", ".webm", ".wmv", ".y4m"}
-)
-_RESULT = ".annotated"
 
-Progress = Callable[[int, int | None], None]
-"""Takes the number of frames done and the number expected, None if that is not known."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a recording is annotated, beside the settings that live use has as well.
+
+    Attributes:
+        mode: what becomes of an unfinished job: `new` refuses, `resume` goes on with it, `restart` throws it away.
+        video: parameters of the sink `video`: encoder, crf, preset.
+        segment_s: seconds of the recording between two points from which a job can go on.
+    """
+
+    mode: Mode = "new"
+    video: Mapping[str, object] = field(default_factory=dict)
+    segment_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,9 @@ class Annotation:
         frames: how many frames they hold.
         damaged: frames that the decoder had to give up.
         problem: why the results are not all that was hoped for; None if they are.
+        resumed: how many of the frames an earlier run had done.
+        seconds: how long this run took.
+        notes: what is not as in the recording: another container, a stream left out.
     """
 
     video: Path
@@ -44,6 +59,9 @@ class Annotation:
     frames: int = 0
     damaged: int = 0
     problem: str | None = None
+    resumed: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def annotate_file(
@@ -53,6 +71,7 @@ def annotate_file(
     recognizer: Recognizer,
     on_progress: Progress | None = None,
     interrupted: threading.Event | None = None,
+    options: Options = Options(),
 ) -> Annotation:
     """Annotate every frame of a recording.
 
@@ -65,51 +84,82 @@ def annotate_file(
         recognizer: a loaded model.
         on_progress: told after every frame.
         interrupted: ends the work when set.
+        options: what becomes of an unfinished job, and how the video is encoded.
 
     Returns:
         The results; of a recording that ends early they hold what was there, and `problem` says so.
 
     Raises:
-        SourceError: the recording cannot be read; no file is left.
-        OutputError: a result cannot be written; no file is left unfinished.
-        KeyboardInterrupt: `interrupted` was set; no file is left.
+        SourceError: the recording cannot be read.
+        OutputError: a result cannot be written, or an unfinished job stands in the way.
+        KeyboardInterrupt: `interrupted` was set.
+            After any of these, the segments that are complete wait to be resumed; else no file is left.
     """
+    began_s = time.monotonic()
     if video.exists() and not video.is_file():
         raise SourceError(f"{video} is not a recording")
-    target = Target(output, video.stem, settings.overlay, run=str(uuid.uuid4()))
-    with ExitStack() as stack:
-        sinks = [stack.enter_context(SINKS.build(name, {}, target=target)) for name in SINK_NAMES]
-        stream = stack.enter_context(
-            open_stream(_address(video), settings=_every_frame(settings), recognizer=recognizer)
-        )
-        frames, damaged, problem = _fill(sinks, stream, _limited(on_progress, settings), interrupted)
-        files = [path for sink in sinks for path in sink.close()]
-    return Annotation(video, files, frames, damaged, problem)
+    settings = _every_frame(settings)
+    recording = examine(video, limited=settings.capture.max_frames is not None)
+    if options.mode == "resume" and (files := _finished(video, output, recording, recognizer)):
+        frames = json.loads(files[-1].read_text(encoding="utf-8"))["frames"]
+        return Annotation(video, files, frames, resumed=frames, notes=("was done before",))
+    params = {**options.video, "encoder": choose_encoder(str(options.video.get("encoder", AUTO))).name}
+    identity = _identity(video, settings, recognizer, params)
+    with Journal(parts_folder(output, video.stem), identity, options.mode, str(uuid.uuid4())) as journal:
+        target = Target(output, video.stem, settings.overlay, journal.run, recording, journal.folder)
+        job = Job(_address(video), settings, recognizer, journal, params, options.segment_s)
+        done = job.run(target, _limited(on_progress, settings), interrupted)
+        journal.remove()
+    return Annotation(
+        video,
+        done.files,
+        done.frames,
+        done.damaged,
+        done.problem,
+        done.resumed,
+        seconds=time.monotonic() - began_s,
+        notes=recording.notes,
+    )
 
 
-def _fill(
-    sinks: Sequence[Sink], stream: SceneStream, on_progress: Progress, interrupted: threading.Event | None
-) -> tuple[int, int, str | None]:
-    """Give every state to every sink; the numbers of frames and of damaged frames, and what went wrong."""
-    segment, frames, damaged, problem = Segment(), 0, 0, None
-    for sink in sinks:
-        sink.open(stream.info)
-        sink.begin(segment)
+def _finished(video: Path, output: Path, recording: Recording, recognizer: Recognizer) -> list[Path]:
+    """The results of a recording that was annotated with this model since it last changed; none if it was not."""
+    endings = (f"annotated.{recording.container.suffix}", "labels.jsonl", "timeline.json")
+    files = [Target(output, video.stem).file(ending) for ending in endings]
+    changed_s = video.stat().st_mtime
+    if parts_folder(output, video.stem).exists() or not all(
+        file.is_file() and file.stat().st_mtime >= changed_s for file in files
+    ):
+        return []
     try:
-        for state in stream:
-            if interrupted is not None and interrupted.is_set():
-                raise KeyboardInterrupt
-            for sink in sinks:
-                sink.write(state)
-            frames, damaged = frames + 1, state.drops.decode
-            on_progress(frames, stream.info.frame_count)
-    except TruncatedError as error:
-        problem = str(error)
-    if frames == 0:
-        raise SourceError(problem or f"{stream.info.uri} has no frames")
-    for sink in sinks:
-        sink.end(segment)
-    return frames, damaged, problem
+        model = json.loads(files[-1].read_text(encoding="utf-8"))["model"]
+    except (ValueError, KeyError):
+        return []
+    return files if model["sha256"] == recognizer.package.weights_sha256 else []
+
+
+def _identity(video: Path, settings: Settings, recognizer: Recognizer, params: Mapping[str, object]) -> Identity:
+    """What must be the same for a job to go on: whatever its results depend on."""
+    status, package = video.stat(), recognizer.package
+    return {
+        "recording": {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns},
+        "model": {
+            "name": package.manifest.name,
+            "sha256": package.weights_sha256,
+            "backend": recognizer.engine,
+            "precision": settings.model.precision,
+            "segmenter": recognizer.segmenter,
+            "semantics": settings.model.semantics.model_dump(mode="json"),
+        },
+        "settings": {
+            "smoother": settings.smoother.model_dump(mode="json"),
+            "cut": settings.cut.model_dump(mode="json"),
+            "cadence": settings.cadence.model_dump(mode="json"),
+            "overlay": settings.overlay.model_dump(mode="json"),
+            "capture.max_frames": settings.capture.max_frames,
+        },
+        "video": dict(params),
+    }
 
 
 def _limited(on_progress: Progress | None, settings: Settings) -> Progress:
@@ -131,39 +181,3 @@ def _every_frame(settings: Settings) -> Settings:
 def _address(video: Path) -> str:
     """The path as an address that cannot be taken for anything but a file, even if it is called "0"."""
     return str(video) if video.is_absolute() else f"./{video}"
-
-
-def find_videos(paths: Iterable[Path]) -> list[Path]:
-    """The recordings that are meant: files as they are, folders by what they hold (not their subfolders).
-
-    Results of this command are not taken up again when their folder is named.
-
-    Raises:
-        UserError: a folder without recordings, or two recordings whose results would have the same names.
-    """
-    videos: dict[Path, Path] = {}
-    for path in paths:
-        for video in _in_folder(path) if path.is_dir() else [path]:
-            videos.setdefault(video.resolve(), video)
-    _check_stems(videos.values())
-    return list(videos.values())
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-    found = [path for path in inside if not path.stem.endswith(_RESULT) and not path.name.startswith(".")]
-    if not found:
-        raise UserError(f"{folder} holds no recordings ({', '.join(sorted(VIDEO_SUFFIXES))})")
-    return found
-
-
-def _check_stems(videos: Iterable[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for video in videos:
-        # Without regard to case: some disks have none.
-        other = seen.setdefault(video.stem.casefold(), video)
-        if other is not video:
-            raise UserError(
-                f"{other} and {video} would both become {video.stem}{_RESULT}.mp4; "
-                "annotate them one by one with different -o folders, or rename one"
-            )

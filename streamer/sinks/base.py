@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from config.schema import OverlaySettings
+from streamer.recording import Recording
 from streamer.sources.base import SourceInfo
 from streamer.state import SceneState
 
@@ -22,16 +23,27 @@ class Target:
         stem: how their names begin.
         overlay: what annotated frames show.
         run: UUID of this run, for the bodies of labels.
+        recording: the file whose frames these are, whose other streams an annotated video keeps; None for any other
+            source.
+        parts: folder for what is done of a job that can be resumed; it belongs to the job, which removes it. None for
+            a job that cannot.
     """
 
     directory: Path
     stem: str
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
     run: str = ""
+    recording: Recording | None = None
+    parts: Path | None = None
 
     def file(self, ending: str) -> Path:
         """`DIR/<stem>.<ending>`."""
         return self.directory / f"{self.stem}.{ending}"
+
+    def part(self, number: int, ending: str) -> Path:
+        """Where a segment's share of `<stem>.<ending>` stands in `parts`."""
+        assert self.parts is not None, "the job has no folder of parts"
+        return self.parts / f"{number:06d}.{ending}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +65,10 @@ class Sink(ABC):
     """Takes every state of one source and writes a result.
 
     Life: `open` → for every pass and segment `begin`, `write`..., `end` → `close`. Files are written beside their
-    target and moved there by `close`; `abort` removes what is unfinished. With `passes = 2` the driver goes through the
-    recording twice: what the first pass learned (a smoothing that looks ahead, an index) serves the second. Sinks with
-    fewer passes beside it take part in the last ones alone, so every sink sees each frame once a pass.
+    target and moved there by `close`; `abort` removes what is unfinished. A resumed job calls `recall` after `open`,
+    once for each frame of the segments that are done, and begins with the next one. With `passes = 2` the driver goes
+    through the recording twice: what the first pass learned (a smoothing that looks ahead, an index) serves the second.
+    Sinks with fewer passes beside it take part in the last ones alone, so every sink sees each frame once a pass.
 
     As a context manager a sink is aborted by an exception; else the caller calls `close`, which gives the results.
     """
@@ -65,6 +78,9 @@ class Sink(ABC):
     @abstractmethod
     def open(self, source: SourceInfo) -> None:
         """Prepare for a source. Raises OutputError where the target cannot be written."""
+
+    def recall(self, state: SceneState) -> None:  # noqa: B027 - most sinks remember nothing of it
+        """A state that an earlier run has written; its picture and class map are gone, the rest is as it was."""
 
     def begin(self, segment: Segment) -> None:  # noqa: B027 - most sinks write in one piece
         """A segment starts."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from io import BufferedWriter
 from pathlib import Path
 
 from config.plugins import PluginParams
-from streamer.files import PendingFile, output_error, output_errors
+from streamer.files import PendingFile, output_error, output_errors, to_disk
 from streamer.message import encode, label_body
-from streamer.sinks.base import Sink, Target
+from streamer.sinks.base import Segment, Sink, Target
 from streamer.sources.base import SourceInfo
 from streamer.state import SceneState
+
+_ENDING = "labels.jsonl"
 
 
 class Params(PluginParams):
@@ -19,46 +22,69 @@ class Params(PluginParams):
 
 
 class JsonlSink(Sink):
-    """Writes label bodies of protocol version 1.
+    """Writes label bodies of protocol version 1: straight into the file, or a part per segment of a job that has parts.
 
     Args:
-        path: the file to write.
-        run: UUID of this run.
+        target: the file's place and the UUID of this run.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
-        self._path = path
-        self._run = run
+    def __init__(self, target: Target) -> None:
+        self._path = target.file(_ENDING)
+        self._target = target
         self._pending: PendingFile | None = None
+        self._parts: list[Path] = []
         self._lines: BufferedWriter | None = None
         self._count = 0
 
     def open(self, source: SourceInfo) -> None:  # noqa: ARG002 - each label names its source
         """Make the unfinished file."""
-        self._pending = PendingFile(self._path)
+        self._pending = PendingFile(self._path, self._target.parts)
+
+    def recall(self, state: SceneState) -> None:  # noqa: ARG002 - its line stands in a part
+        """Count it."""
+        self._count += 1
+
+    def begin(self, segment: Segment) -> None:
+        """Open the file of this segment."""
+        assert self._pending is not None, "begin comes after open"
+        if self._target.parts is not None:
+            self._parts = [self._target.part(number, _ENDING) for number in range(segment.number + 1)]
         with output_errors(self._path):
-            self._lines = self._pending.path.open("wb")
+            self._lines = self._parts[-1].open("wb") if self._parts else self._pending.path.open("ab")
 
     def write(self, state: SceneState) -> None:
         """Append the label of one frame."""
-        assert self._lines is not None, "write comes after open"
-        body = label_body(state, run=self._run, t_publish_ns=time.time_ns())
+        assert self._lines is not None, "write comes after begin"
+        body = label_body(state, run=self._target.run, t_publish_ns=time.time_ns())
         with output_errors(self._path):
             self._lines.write(encode(body, "json") + b"\n")
         self._count += 1
 
-    def close(self) -> list[Path]:
-        """Move the file to its place."""
-        assert self._pending is not None and self._lines is not None, "close comes after open"
+    def end(self, segment: Segment) -> None:  # noqa: ARG002 - it is the one that began
+        """Bring the segment's lines to the disk."""
+        assert self._lines is not None, "end comes after begin"
+        lines, self._lines = self._lines, None
         try:
-            self._lines.close()
+            lines.close()
+            if self._parts:
+                to_disk(self._parts[-1])
         except OSError as error:
             self.abort()
             raise output_error(self._path, error) from error
-        if self._count == 0:
+
+    def close(self) -> list[Path]:
+        """Move the file to its place."""
+        assert self._pending is not None, "close comes after open"
+        try:
+            if self._count == 0:
+                return []
+            with output_errors(self._path), self._pending.path.open("ab") as whole:
+                for part in self._parts:
+                    with part.open("rb") as lines:
+                        shutil.copyfileobj(lines, whole)
+            return [self._pending.commit()]
+        finally:
             self._pending.discard()
-            return []
-        return [self._pending.commit()]
 
     def abort(self) -> None:
         """Remove the unfinished file."""
@@ -78,4 +104,4 @@ def _close_quietly(file: BufferedWriter) -> None:
 
 def build(params: Params, *, target: Target) -> Sink:  # noqa: ARG001 - there are none
     """The sink `jsonl`."""
-    return JsonlSink(target.file("labels.jsonl"), target.run)
+    return JsonlSink(target)

@@ -23,11 +23,12 @@ class TimelineSink(Sink):
     """Gathers the timeline and writes it at the end.
 
     Args:
-        path: the file to write.
+        target: the file's place.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, target: Target) -> None:
+        self._path = target.file("timeline.json")
+        self._parts = target.parts
         self._timeline = Timeline()
         self._pending: PendingFile | None = None
         self._source: SourceInfo | None = None
@@ -35,7 +36,11 @@ class TimelineSink(Sink):
     def open(self, source: SourceInfo) -> None:
         """Make the unfinished file now, so that a folder that takes no files is known before hours of work."""
         self._source = source
-        self._pending = PendingFile(self._path)
+        self._pending = PendingFile(self._path, self._parts)
+
+    def recall(self, state: SceneState) -> None:
+        """Take one state of an earlier run into account."""
+        self._timeline.add(state)
 
     def write(self, state: SceneState) -> None:
         """Take one state into account."""
@@ -64,4 +69,4 @@ class TimelineSink(Sink):
 
 def build(params: Params, *, target: Target) -> Sink:  # noqa: ARG001 - there are none
     """The sink `timeline`."""
-    return TimelineSink(target.file("timeline.json"))
+    return TimelineSink(target)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 from streamer.closing import Closing
 from streamer.frame import Clock, Frame, Picture
@@ -45,6 +46,21 @@ class Decoded:
     t_capture_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A frame after which a recording is to go on.
+
+    Attributes:
+        pts, epoch, frame_id: of the frame, as in `Frame`.
+        decode_drops: pictures that the decoder had given up before it.
+    """
+
+    pts: int
+    epoch: int
+    frame_id: int
+    decode_drops: int = 0
+
+
 class Source(Closing):
     """One stream of pictures. Subclasses open, decode and close; numbering and epochs are done here.
 
@@ -66,6 +82,15 @@ class Source(Closing):
         self._opened = False
         self._shots: Iterator[Decoded] | None = None
         self._last_pts: int | None = None
+        self._mark: Mark | None = None
+
+    def resume(self, mark: Mark) -> None:
+        """Begin with the frame after `mark`, with number, epoch and count of drops as if those before had been read.
+
+        To be called before `open`, and only for what reads the same each time: a recording.
+        """
+        self._mark = mark
+        self._next_id, self._epoch, self.decode_drops = mark.frame_id + 1, mark.epoch, mark.decode_drops
 
     @abstractmethod
     def _open(self) -> SourceInfo:
@@ -74,6 +99,14 @@ class Source(Closing):
     @abstractmethod
     def _decode(self) -> Iterator[Decoded]:
         """Yield every picture to the end. Raises SourceLost (live), TruncatedError or SourceError."""
+
+    def _decode_after(self, mark: Mark) -> Iterator[Decoded]:
+        """Yield every picture after the mark's. Here all are decoded; sources that can seek do better."""
+        shots = self._decode()
+        for _ in islice(shots, mark.frame_id + 1):
+            pass
+        self.decode_drops = mark.decode_drops
+        yield from shots
 
     @property
     def epoch(self) -> int:
@@ -101,6 +134,9 @@ class Source(Closing):
             SourceLost: a live source went silent.
             TruncatedError: a recording ended early; all frames before that were yielded.
         """
+        if self._shots is None and self._mark is not None:
+            self._shots = self._decode_after(self._mark)
+            self._last_pts = self._mark.pts
         if self._shots is None:
             self._shots = self._decode()
         for shot in self._shots:

@@ -22,7 +22,9 @@ from streamer.sources._ffmpeg import open_file, open_network, reason, video_stre
 from streamer.sources._hardware import HardwareDecoding, accelerator
 from streamer.sources._times import FrameTimes
 from streamer.sources._truncation import announced_frames, has_exact_packets
-from streamer.sources.base import Decoded, Source, SourceInfo
+from streamer.sources.base import Decoded, Mark, Source, SourceInfo
+
+_SEEK_BACK_S = (1, 10, 60)
 
 
 class Params(PluginParams):
@@ -113,6 +115,35 @@ class PyAVSource(Source):
     def _decode(self) -> Iterator[Decoded]:
         return self._pending
 
+    def _decode_after(self, mark: Mark) -> Iterator[Decoded]:
+        """From the nearest key frame on, where the mark's own frame is found again; else from the start."""
+        if mark.epoch == 0 and not self._remote and self._seek(mark):
+            return self._pending
+        self._open()
+        return super()._decode_after(mark)
+
+    def _seek(self, mark: Mark) -> bool:
+        """Make the picture after the mark's the next; False if the file cannot be entered there."""
+        container = self._container
+        assert container is not None, "decoding comes after open"
+        stream = video_stream(container, self.uri)
+        for back_s in _SEEK_BACK_S:
+            self._pending = iter(())
+            self._times = self._times_of(stream)
+            try:
+                # A seek goes by decoding times, which are earlier: the key frame found may be shown after the mark.
+                container.seek(mark.pts - round(back_s / _time_base(stream)), stream=stream)
+                shots = self._shots_of(container, stream)
+                pts = list(_pts_up_to(mark.pts, shots))
+            except (av.FFmpegError, SourceError):
+                return False
+            if pts and pts[-1] == mark.pts:
+                self._pending, self._count, self.decode_drops = shots, mark.frame_id, mark.decode_drops
+                return True
+            if len(pts) != 1:  # it has other times when read from here
+                return False
+        return False
+
     def _shots_of(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
         packets = container.demux(stream)
         while self._container is container:  # PyAV does not survive a read from a closed container
@@ -172,6 +203,14 @@ class PyAVSource(Source):
         raise TruncatedError(
             f"{self.uri} ends early: {self._count}{of} frames could be read; the file was cut, copy it again"
         )
+
+
+def _pts_up_to(pts: int, shots: Iterator[Decoded]) -> Iterator[int]:
+    """The pts of the shots, up to the first that is not smaller."""
+    for shot in shots:
+        yield shot.pts
+        if shot.pts >= pts:
+            return
 
 
 def _time_base(stream: VideoStream) -> Fraction:

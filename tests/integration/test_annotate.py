@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 from config.schema import Settings
 from streamer.errors import OutputError, SourceError, UserError
 from streamer.sinks import SINKS
-from tools.annotate import SINK_NAMES, annotate_file, find_videos
+from tools.annotate import Options, annotate_file
+from tools.annotation_job import SINK_NAMES
 from tools.commands.annotate import annotate
+from tools.recordings import find_videos
 
 PTS = [40, 80, 120, 200, 205, 260, 1000, 1040, 1080, 1200, 1240, 1300]
 
@@ -70,7 +72,7 @@ def test_a_live_policy_in_the_settings_drops_nothing(clip, tmp_path):
     assert annotate_file(clip, tmp_path, settings, fake_recognizer()).frames == 12
 
 
-def test_interruption_leaves_nothing(clip, tmp_path):
+def test_interruption_leaves_what_can_be_resumed(clip, tmp_path):
     interrupted = threading.Event()
 
     def on_progress(done, expected):
@@ -80,7 +82,9 @@ def test_interruption_leaves_nothing(clip, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         annotate_file(clip, tmp_path, Settings(), fake_recognizer(), on_progress, interrupted)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".my clip.annotated.parts"]
+    annotation = annotate_file(clip, tmp_path, Settings(), fake_recognizer(), options=Options(mode="resume"))
+    assert (annotation.frames, annotation.resumed) == (12, 3)
 
 
 def test_failing_networks_leave_nothing(clip, tmp_path):
@@ -163,7 +167,7 @@ def command(monkeypatch):
 
 
 def test_command_prints_results_on_stdout(command, clip, tmp_path):
-    code, out, err = command(clip, "-o", tmp_path)
+    code, out, err = command(clip, "-o", tmp_path, "--jobs", 1)
     assert code == 0, err
     assert out.splitlines() == [
         str(tmp_path / f"my clip.{e}") for e in ("annotated.mp4", "labels.jsonl", "timeline.json")
@@ -173,7 +177,7 @@ def test_command_prints_results_on_stdout(command, clip, tmp_path):
 def test_command_goes_on_after_a_failure_and_reports_it(command, clip, tmp_path):
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"junk")
-    code, out, err = command(junk, clip, tmp_path / "missing.mp4", "-o", tmp_path / "out", "--json")
+    code, out, err = command(junk, clip, tmp_path / "missing.mp4", "-o", tmp_path / "out", "--json", "--jobs", 1)
     reports = [json.loads(line) for line in out.splitlines()]
     assert code == 1
     assert [report["frames"] for report in reports] == [0, 12, 0]

@@ -14,9 +14,9 @@ from scene_states import gradient, make_info, make_state
 
 from config.schema import OverlaySettings
 from streamer.errors import OutputError
+from streamer.film_clock import FilmClock
 from streamer.sinks import SINKS
 from streamer.sinks.base import Target
-from streamer.sinks.video import FilmClock
 
 MS = Fraction(1, 1000)
 BARE = OverlaySettings(tint=0, legend=False)

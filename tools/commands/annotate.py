@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tools.commands import _options as options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from threading import Event
-
-    from config.schema import Settings
     from tools.annotate import Annotation
+    from tools.annotation_batch import Order
+
+_Encoder = Annotated[
+    str,
+    typer.Option(
+        "--video-encoder",
+        metavar="E",
+        help="auto (H.264 in hardware where that works, else libx264), libx264, libx265, h264_nvenc, h264_qsv...",
+    ),
+]
+_Crf = Annotated[int, typer.Option("--crf", min=0, max=51, help="Quality of the video; lower is better and larger.")]
+_Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="P", help="Speed of the encoder; veryfast, or its counterpart.")
+]
+_Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with unfinished jobs; leave what is done as it is; begin the rest.")
+]
+_Restart = Annotated[bool, typer.Option("--restart", help="Throw unfinished jobs away and begin anew.")]
+_Segment = Annotated[
+    float, typer.Option("--segment", min=0.1, metavar="S", help="Seconds of video that a killed job loses at most.")
+]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Recordings at once; one for every two cores.")
+]
 
 
 def annotate(
@@ -25,71 +45,62 @@ def annotate(
     device: options.Device = None,
     backend: options.Backend = None,
     precision: options.Precision = None,
+    encoder: _Encoder = "auto",
+    crf: _Crf = 20,
+    preset: _Preset = None,
+    resume: _Resume = False,
+    restart: _Restart = False,
+    segment_s: _Segment = 30.0,
+    jobs: _Jobs = None,
     as_json: options.Json = False,
 ) -> None:
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
     settings = options.settings_from(
         config, set_, {"model.device": device, "model.backend": backend, "model.precision": precision}
     )
+    if resume and restart:
+        raise typer.BadParameter("--resume goes on with what --restart throws away; give one of them")
 
-    from tools.annotate import find_videos
+    from streamer.encoders import choose_encoder
+    from tools.annotate import Options
+    from tools.annotation_batch import Order
+
+    # Chosen here once: a wrong name ends the command before the model is loaded, and all recordings get the same.
+    chosen = choose_encoder(encoder)
+    chosen.options(crf, preset)
+    video: dict[str, Any] = {"encoder": chosen.name, "crf": crf, "preset": preset}
+    choice = Options("resume" if resume else "restart" if restart else "new", video, segment_s)
+    _annotate(videos, Order(output, settings, choice), jobs, as_json=as_json)
+
+
+def _annotate(videos: list[Path], order: Order, jobs: int | None, *, as_json: bool) -> None:
+    """Do it, print each result as it comes, and a report at the end, whatever the end."""
+    from tools.annotation_batch import annotate_all, default_jobs
+    from tools.annotation_report import json_line, table
     from tools.live import interruption
+    from tools.progress import CountBars
+    from tools.recordings import find_videos
 
     found = find_videos(videos)
     annotations: list[Annotation] = []
+
+    def report() -> None:
+        done = {annotation.video for annotation in annotations}
+        typer.echo(table(annotations, [video for video in found if video not in done]), err=True)
+
     try:
-        with interruption() as interrupted:
-            for annotation in _annotate_all(found, output, settings, interrupted):
+        with interruption() as interrupted, CountBars("frames") as bars:
+            jobs = jobs or default_jobs(len(found))
+            for annotation in annotate_all(found, order, jobs, bars.show, interrupted):
+                bars.done(annotation.video.name)
                 annotations.append(annotation)
-                _print_result(annotation, as_json=as_json)
-    finally:
-        _report_problems(annotations)
-    if any(annotation.problem for annotation in annotations):
+                for line in [json_line(annotation)] if as_json else annotation.files:
+                    typer.echo(line)
+    except KeyboardInterrupt:
+        report()
+        raise
+    report()
+    problems = sum(annotation.problem is not None for annotation in annotations)
+    if problems:
+        typer.secho(f"{problems} of {len(annotations)} recordings had problems", fg=typer.colors.RED, err=True)
         raise typer.Exit(1)
-
-
-def _annotate_all(videos: list[Path], output: Path, settings: Settings, interrupted: Event) -> Iterator[Annotation]:
-    """One recording after the other; what goes wrong with one does not keep the others from being done."""
-    from streamer.app import recognizer_for
-    from streamer.errors import SceneStreamerError, StuckError
-    from tools.annotate import Annotation, annotate_file
-    from tools.progress import CountProgress
-
-    recognizer = recognizer_for(settings.model)
-    for video in videos:
-        try:
-            with CountProgress(video.name, "frames") as on_progress:
-                annotation = annotate_file(video, output, settings, recognizer, on_progress, interrupted)
-        except StuckError:
-            raise
-        except SceneStreamerError as error:
-            annotation = Annotation(video, problem=str(error))
-        yield annotation
-
-
-def _print_result(annotation: Annotation, *, as_json: bool) -> None:
-    if as_json:
-        import json
-
-        body = {
-            "video": str(annotation.video),
-            "files": [str(path) for path in annotation.files],
-            "frames": annotation.frames,
-            "damaged": annotation.damaged,
-            "problem": annotation.problem,
-        }
-        typer.echo(json.dumps(body))
-        return
-    for path in annotation.files:
-        typer.echo(path)
-    if annotation.damaged:
-        typer.echo(f"{annotation.video}: {annotation.damaged} damaged frames could not be decoded", err=True)
-
-
-def _report_problems(annotations: list[Annotation]) -> None:
-    failed = [annotation for annotation in annotations if annotation.problem]
-    for annotation in failed:
-        name, problem = str(annotation.video), str(annotation.problem)
-        typer.secho(problem if name in problem else f"{name}: {problem}", fg=typer.colors.RED, err=True)
-    if failed:
-        typer.echo(f"{len(failed)} of {len(annotations)} recordings had problems", err=True)
