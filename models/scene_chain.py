@@ -64,7 +64,7 @@ class SceneChain:
     def _jumped(self, belief: Doubles) -> Doubles:
         if self.jumps is not None:
             return np.asarray(belief @ self.jumps, np.float64)
-        return belief.sum(axis=-1, keepdims=True) * self.prior
+        return np.asarray(belief.sum(axis=-1, keepdims=True) * self.prior, np.float64)
 
     def _step(self, belief: Doubles, expected: float) -> Doubles:
         weight = math.exp(-expected)

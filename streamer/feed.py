@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.transitions import Transition
 from streamer.events import Ended, Opened, Reconnected, Reconnecting, SourceEvent
 from streamer.message import (
     Body,
@@ -77,8 +78,8 @@ class Feed:
             messages.append(self._event("reconnect", now, cause=self._return.cause, attempt=self._return.attempt))
             self._return = None
         messages += self._turn("ok", now)
-        if state.cut:
-            messages.append(self._event("cut", now, frame_id=frame.frame_id))
+        if state.transition is not None:
+            messages.append(self._cut(state.transition, now))
         if state.changed:
             messages.append(self._change(state, now))
         return messages
@@ -157,6 +158,14 @@ class Feed:
         p = float(state.p)
         return self._event("scene", now, frame_id=state.frame.frame_id, p=p, to=state.scene, **{"from": before})
 
+    def _cut(self, transition: Transition, now: Now) -> Outgoing:
+        """The `cut` event; a hard one has no span."""
+        start, end = transition.start, transition.end
+        span: dict[str, Any] = {}
+        if transition.kind != "hard":
+            span = {"start_frame_id": start.frame_id, "start_pts": start.pts, "end_pts": end.pts}
+        return self._event("cut", now, frame_id=end.frame_id, kind=transition.kind, **span)
+
     def _turn(self, health: str, now: Now, **details: Any) -> list[Outgoing]:
         """A `health` event if the health is another than before."""
         if health == self.health:
@@ -164,9 +173,9 @@ class Feed:
         before, self.health = self.health, health
         return [self._event("health", now, health=health, before=before, **details)]
 
-    def _event(self, kind: str, now: Now, **details: Any) -> Outgoing:
+    def _event(self, type_: str, now: Now, **details: Any) -> Outgoing:
         seq = self._next_seq(event_topic(self.source))
-        body = event_body(kind, self._place, seq=seq, t_publish_ns=now.unix_ns, details=details)
+        body = event_body(type_, self._place, seq=seq, t_publish_ns=now.unix_ns, details=details)
         return event_topic(self.source), body
 
     def _next_seq(self, topic: bytes) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from config.schema import Settings
-from models.cuts import CutDetector
 from models.prediction import Prediction
 from models.recognizer import Recognizer
 from models.smoothing import SMOOTHERS
 from models.smoothing.base import Observation, Smoother
+from models.transitions import Moment, Transition, TransitionDetector
 from streamer.frame import Frame
 from streamer.state import Drops, ModelIdentity, SceneState
 
@@ -36,7 +36,7 @@ class Track:
             segmenter=recognizer.segmenter,
         )
         cut = settings.cut
-        self._cuts = CutDetector(cut.threshold, cut.ratio) if cut.enabled else None
+        self._cuts = TransitionDetector(cut.threshold, cut.ratio, gradual=cut.gradual) if cut.enabled else None
         self._epoch: int | None = None
         self._count = 0
 
@@ -51,7 +51,8 @@ class Track:
 
     def advance(self, frame: Frame, prediction: Prediction, drops: Drops) -> SceneState:
         """The state after `frame`, for a prediction that was made elsewhere (in a batch, in an earlier run)."""
-        is_cut = self._is_cut(frame)
+        transition = self._transition(frame)
+        is_cut = transition is not None
         belief = self._smoother.update(
             Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
         )
@@ -65,14 +66,15 @@ class Track:
             model=self._model,
             smoother=self._smoother_identity,
             groups=self._recognizer.package.group_shares(belief.probabilities, belief.p_unknown),
+            transition=transition,
         )
         self._count += 1
         return state
 
-    def _is_cut(self, frame: Frame) -> bool:
+    def _transition(self, frame: Frame) -> Transition | None:
         if self._cuts is None:
-            return False
+            return None
         if frame.epoch != self._epoch:
             self._cuts.reset()
             self._epoch = frame.epoch
-        return self._cuts.update(frame.image)
+        return self._cuts.update(frame.image, Moment(frame.frame_id, frame.pts, frame.seconds))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field, field_validator
 
+from config.errors import ConfigError
 from config.plugins import PluginParams
 from models.scene_chain import Doubles, Evidence, Pace, SceneChain
 from models.smoothing._commitment import Commitment, Rules
@@ -76,14 +77,16 @@ class Params(PluginParams):
         """The chain over `scenes` scenes and unknown.
 
         Raises:
-            ValueError: the priors or jumps are for another number of scenes.
+            ConfigError: the priors or jumps are for another number of scenes.
         """
         prior = np.append((1 - self.unknown_share) * self._scene_prior(scenes), self.unknown_share)
         jumps = None
         if self.jumps is not None:
             jumps = np.array(self.jumps, np.float64)
             if len(jumps) != scenes + 1:
-                raise ValueError(f"{scenes} scenes and unknown need {scenes + 1} rows of jumps, not {len(jumps)}")
+                raise ConfigError(
+                    f"smoother hidden_markov: {scenes} scenes and unknown need {scenes + 1} rows of jumps, not {len(jumps)}"
+                )
             jumps /= jumps.sum(axis=1, keepdims=True)
         return SceneChain(prior, self.mean_stay_s, self.p_change_at_cut, jumps)
 
@@ -97,7 +100,9 @@ class Params(PluginParams):
         if self.scene_priors is None:
             return np.full(scenes, 1 / scenes)
         if len(self.scene_priors) != scenes:
-            raise ValueError(f"{scenes} scenes need as many priors, not {len(self.scene_priors)}")
+            raise ConfigError(
+                f"smoother hidden_markov: {scenes} scenes need as many scene_priors, not {len(self.scene_priors)}"
+            )
         return np.array(self.scene_priors, np.float64) / sum(self.scene_priors)
 
 

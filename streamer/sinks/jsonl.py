@@ -8,14 +8,19 @@ from pathlib import Path
 
 from config.plugins import PluginParams
 from streamer.files import PendingFile, output_error, output_errors
-from streamer.message import encode, label_body
+from streamer.message import encode, evidence_body, label_body
 from streamer.sinks.base import Sink, Target
 from streamer.sources.base import SourceInfo
 from streamer.state import SceneState
 
 
 class Params(PluginParams):
-    """The sink `jsonl` has no parameters."""
+    """Parameters of `jsonl`.
+
+    record_probabilities: keep the probabilities of all scenes, so that `scene-streamer resmooth` can try other settings.
+    """
+
+    record_probabilities: bool = True
 
 
 class JsonlSink(Sink):
@@ -24,11 +29,13 @@ class JsonlSink(Sink):
     Args:
         path: the file to write.
         run: UUID of this run.
+        record_probabilities: add `probabilities` and `raw_p_unknown` to the bodies.
     """
 
-    def __init__(self, path: Path, run: str) -> None:
+    def __init__(self, path: Path, run: str, *, record_probabilities: bool = True) -> None:
         self._path = path
         self._run = run
+        self._record_probabilities = record_probabilities
         self._pending: PendingFile | None = None
         self._lines: BufferedWriter | None = None
         self._count = 0
@@ -43,6 +50,8 @@ class JsonlSink(Sink):
         """Append the label of one frame."""
         assert self._lines is not None, "write comes after open"
         body = label_body(state, run=self._run, t_publish_ns=time.time_ns())
+        if self._record_probabilities:
+            body |= evidence_body(state.prediction)
         with output_errors(self._path):
             self._lines.write(encode(body, "json") + b"\n")
         self._count += 1
@@ -76,6 +85,6 @@ def _close_quietly(file: BufferedWriter) -> None:
         return
 
 
-def build(params: Params, *, target: Target) -> Sink:  # noqa: ARG001 - there are none
+def build(params: Params, *, target: Target) -> Sink:
     """The sink `jsonl`."""
-    return JsonlSink(target.file("labels.jsonl"), target.run)
+    return JsonlSink(target.file("labels.jsonl"), target.run, record_probabilities=params.record_probabilities)

@@ -28,6 +28,7 @@ _COMMANDS = (
     "demo",
     "watch",
     "annotate",
+    "resmooth",
     "classify",
     "precompute",
     "evaluate",
