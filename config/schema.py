@@ -123,6 +123,6 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     capture: CaptureSettings = CaptureSettings()
     cut: CutSettings = CutSettings()
-    smoother: PluginChoice = PluginChoice(kind="exponential")
+    smoother: PluginChoice = PluginChoice(kind="hidden_markov")
     bus: BusSettings = BusSettings()
     overlay: OverlaySettings = OverlaySettings()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.scene_chain import Doubles, Pace, SceneChain, Step
 from models.smoothing.base import Belief, Observation
-from models.smoothing.hidden_markov import Params, updated
+from models.smoothing.hidden_markov import Params, if_known, updated
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,6 @@ def smooth_offline(
 ) -> list[Belief]:
     """Beliefs of a whole recording, one for each observation.
 
-    Where the path says unknown, the scene before it stands on, or at the start of an epoch the one after it.
-
     Args:
         observations: in order; epochs are looked at one by one.
         params: of the model; the times and margins of the label are of no use here.
@@ -45,8 +43,10 @@ def smooth_offline(
         frames = list(epoch)
         chain = params.chain(len(frames[0].probabilities))
         news = _gather(frames, params, unknown_threshold)
-        shares, path = marginals(chain, news.steps, news.log_evidence), viterbi(chain, news.steps, news.log_evidence)
-        found += _beliefs(frames, shares[news.place], path[news.place])
+        known = if_known(news.log_evidence)
+        unknown = marginals(chain, news.steps, news.log_evidence)[:, -1]
+        scenes, path = marginals(chain, news.steps, known)[:, :-1], viterbi(chain, news.steps, known)
+        found += _beliefs(frames, scenes[news.place], unknown[news.place], path[news.place])
     return found
 
 
@@ -116,14 +116,12 @@ def _transitions(chain: SceneChain, steps: Sequence[Step]) -> list[Doubles]:
     return found
 
 
-def _beliefs(frames: Sequence[Observation], shares: Doubles, path: NDArray[np.int64]) -> list[Belief]:
+def _beliefs(frames: Sequence[Observation], scenes: Doubles, unknown: Doubles, path: NDArray[np.int64]) -> list[Belief]:
     found: list[Belief] = []
-    scenes = _scenes_of(path, shares)
     since = frames[0]
-    for i, (frame, scene) in enumerate(zip(frames, scenes, strict=True)):
-        changed = i == 0 or scene != scenes[i - 1]
+    for i, (frame, scene, probabilities) in enumerate(zip(frames, path.tolist(), scenes, strict=True)):
+        changed = i == 0 or scene != path[i - 1]
         since = frame if changed else since
-        probabilities = shares[i, :-1] / shares[i, :-1].sum()
         found.append(
             Belief(
                 probabilities=probabilities.astype(np.float32),
@@ -133,20 +131,8 @@ def _beliefs(frames: Sequence[Observation], shares: Doubles, path: NDArray[np.in
                 dwell_s=max(0.0, frame.seconds - since.seconds),
                 changed=changed,
                 held=int(probabilities.argmax()) != scene,
-                unknown=bool(path[i] == shares.shape[1] - 1),
-                p_unknown=None if frame.p_unknown is None else float(shares[i, -1]),
+                unknown=bool(unknown[i] > 0.5),
+                p_unknown=None if frame.p_unknown is None else float(unknown[i]),
             )
         )
-    return found
-
-
-def _scenes_of(path: NDArray[np.int64], shares: Doubles) -> list[int]:
-    """The path without unknown; of one that is unknown throughout, the scene that is most probable in all."""
-    unknown = shares.shape[1] - 1
-    scenes = [int(state) for state in path if state != unknown]
-    last = scenes[0] if scenes else int(shares[:, :-1].sum(axis=0).argmax())
-    found = []
-    for state in path:
-        last = last if state == unknown else int(state)
-        found.append(last)
     return found

@@ -1,4 +1,4 @@
-"""The hidden Markov model of what a camera shows: states that last, and frames that speak for them. Pure.
+"""The hidden Markov model of what a camera shows: states that last, frames that speak for them. Pure.
 
 States are the C scenes and, last, unknown. A camera stays with a state for `mean_stay_s` on average and then jumps: a
 Markov chain in continuous time, so a step may have any length, and two short ones do what a long one does. A frame's
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class SceneChain:
     jumps: Doubles | None = None
 
     def after(self, belief: Doubles, seconds: float, *, cut: bool = False) -> Doubles:
-        """What is to be expected of (..., S) beliefs once `seconds` have passed without a frame, ending in a cut or not.
+        """What is to be expected of (..., S) beliefs once `seconds` have passed without a frame, perhaps with a cut.
 
         For a chain whose jumps forget where they come from, exp(-t/stay) of the belief stays as it is. Else the number
         of jumps has a Poisson distribution ("uniformization", Jensen 1953).
@@ -84,8 +85,8 @@ class Evidence:
     Attributes:
         scene_prior: (C,) share of each scene in what the model's probabilities are calibrated for.
         unknown_threshold: the model's; a frame at it speaks as much for unknown as for its best scene.
-        floor: a frame speaks for no state less than this, relative to the one it speaks most for: even a network that
-            is sure may be wrong.
+        floor: a frame speaks for no scene less than this, relative to its best scene, and for unknown neither less nor
+            more than as much: even a network that is sure may be wrong.
     """
 
     scene_prior: Doubles
@@ -93,13 +94,17 @@ class Evidence:
     floor: float
 
     def log(self, observation: Observation) -> Doubles:
-        """(C + 1,) logarithm of the evidence; 0 for the state that the frame speaks most for."""
+        """(C + 1,) logarithm of the evidence; 0 for the state that the frame speaks most for.
+
+        The floor holds among the scenes, so that a frame tells them apart also where unknown is far above them.
+        """
         probabilities = observation.probabilities.astype(np.float64)
         scenes = np.log(np.maximum(probabilities, _TINY)) - np.log(self.scene_prior)
         known = probabilities.max() if observation.p_unknown is None else 1.0 - observation.p_unknown
         unknown = _log_odds(1.0 - known) - _log_odds(1.0 - self.unknown_threshold)
-        found = np.append(scenes - scenes.max(), unknown)
-        return np.asarray(np.maximum(found - found.max(), math.log(self.floor)), np.float64)
+        least = math.log(self.floor)
+        found = np.append(np.maximum(scenes - scenes.max(), least), np.clip(unknown, least, -least))
+        return np.asarray(found - found.max(), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ def learn_transitions(
     np.fill_diagonal(counts, 0.0)
     total, changes = 0.0, 0
     for path, times in zip(paths, seconds, strict=True):
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in pairwise(path):
             if before != after:
                 counts[before, after] += 1
                 changes += 1

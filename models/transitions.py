@@ -1,14 +1,14 @@
 """How a picture gives way to another: hard cuts, fades through black or white, and dissolves. Pure, cheap, causal.
 
-Everything is seen in thumbnails (`models.cuts.thumbnail`). A dissolve is a mixture: each frame lies on the straight line
-from the last frame of the former picture to the first of the next, and moves along it. A camera that pans leaves that
-line, an exposure that changes keeps the picture. A fade is a dissolve whose middle is blank; it is told when the next
-picture appears.
+Everything is seen in thumbnails (`models.cuts.thumbnail`). A dissolve is a mixture: each frame lies on the straight
+line from the last frame of the former picture to the first of the next, moves along it, and has lost contrast on the
+way. A camera that pans does neither, and an exposure that changes keeps the picture. A fade is a dissolve whose middle
+is blank; it is told when the next picture appears.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -31,9 +31,13 @@ _FARTHEST: Final = 0.3  # from the line, in lengths of the line, mean of the qua
 _HALF_WAY: Final = (0.2, 0.8)  # where on the line the middle frame may be
 _SAME_PICTURE: Final = 0.7  # correlation of thumbnails; higher, and only brightness or the view has changed a little
 _LEAST_PALING: Final = 0.4  # of the contrast that a mixture loses
+_EVEN: Final = 1e-5  # variance of a difference that has no picture in it
 _NEAR_AN_END: Final = 0.12  # place * (1 - place) that is too little to see a loss of contrast
-_SETTLED_S: Final = 0.2  # a dissolve is over when the pictures at its ends have not differed more for so long
-_BEYOND: Final = 1.15  # lengths of the line, from where on it still goes on
+# How long a picture is at rest before a dissolve is over: seconds at least, and of the dissolve's length.
+_SETTLED_S: Final = 0.2
+_SETTLED: Final = 0.25
+_BETTER: Final = 1.1  # times the change that a longer dissolve has, to be taken for the shorter one
+_AT_REST: Final = 0.5  # of a dissolve's pace
 
 # Of full scale: a blank frame's spread and brightness.
 _BLANK_SPREAD: Final = 0.03
@@ -69,8 +73,7 @@ class _Seen(NamedTuple):
     small: Small  # (N,) of full scale
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     """What may be a dissolve: the change of the picture from its first frame to its last."""
 
     change: float
@@ -110,7 +113,7 @@ class TransitionDetector:
         return Transition("hard", moment, moment) if is_cut else found
 
     def _forget(self) -> None:
-        self._past: deque[_Seen] = deque()
+        self._past: list[_Seen] = []
         self._candidate: _Candidate | None = None
         self._blank: _Seen | None = None  # the first frame of a blank that has not ended
         self._before_blank: list[_Seen] = []
@@ -118,21 +121,20 @@ class TransitionDetector:
     def _gradually(self, seen: _Seen) -> Transition | None:
         faded = self._fade(seen)
         if faded is not None or self._blank is not None:
-            self._past.clear()
+            self._past = []
             self._candidate = None
             return faded
         now = seen.moment.seconds
         if self._past and now - self._past[-1].moment.seconds < _SPACING_S:
             return None
         self._past.append(seen)
-        while now - self._past[0].moment.seconds > _MEMORY_S:
-            self._past.popleft()
+        self._drop_before(now - _MEMORY_S)
         return self._dissolve(seen)
 
     def _fade(self, seen: _Seen) -> Transition | None:
         if _is_blank(seen.small):
             if self._blank is None:
-                self._blank, self._before_blank = seen, list(self._past)
+                self._blank, self._before_blank = seen, self._past
             return None
         blank, before = self._blank, self._before_blank
         self._blank, self._before_blank = None, []
@@ -145,15 +147,14 @@ class TransitionDetector:
     def _dissolve(self, seen: _Seen) -> Transition | None:
         best = max(filter(None, (self._mixture(lag) for lag in _LAGS_S)), key=lambda one: one.change, default=None)
         candidate = self._candidate
-        if best is not None and (candidate is None or best.change > candidate.change):
+        if best is not None and (candidate is None or best.change > _BETTER * candidate.change):
             self._candidate = best
             return None
-        if candidate is None or not _is_over(candidate, seen):
+        if candidate is None or not self._is_over(candidate, seen):
             return None
-        found = Transition("dissolve", *self._ends(candidate))
+        found = Transition("dissolve", *self._ends(candidate._replace(last=seen)))
         self._candidate = None
-        while self._past and self._past[0].moment.seconds < found.end.seconds:
-            self._past.popleft()
+        self._drop_before(found.end.seconds)
         return found
 
     def _mixture(self, lag_s: float) -> _Candidate | None:
@@ -183,25 +184,34 @@ class TransitionDetector:
         """The remembered frame nearest to a time; None where the memory does not reach."""
         if seconds < self._past[0].moment.seconds - _SPACING_S / 2:
             return None
-        return min(self._past, key=lambda one: abs(one.moment.seconds - seconds))
+        place = bisect_left(self._past, seconds, key=lambda one: one.moment.seconds)
+        nearest = self._past[max(0, place - 1) : place + 1]
+        return min(nearest, key=lambda one: abs(one.moment.seconds - seconds))
+
+    def _drop_before(self, seconds: float) -> None:
+        del self._past[: bisect_left(self._past, seconds, key=lambda one: one.moment.seconds)]
+
+    def _is_over(self, candidate: _Candidate, now: _Seen) -> bool:
+        """Whether the picture has come to rest: it goes on along the candidate's line at less than half its pace."""
+        length_s = candidate.last.moment.seconds - candidate.first.moment.seconds
+        settled_s = max(_SETTLED_S, _SETTLED * length_s)
+        before = self._at(now.moment.seconds - settled_s)
+        if before is None or now.moment.seconds - candidate.last.moment.seconds < settled_s:
+            return False
+        line = candidate.last.small - candidate.first.small
+        passed_s = now.moment.seconds - before.moment.seconds
+        return float((now.small - before.small) @ line) / float(line @ line) < _AT_REST * passed_s / length_s
 
     def _ends(self, candidate: _Candidate) -> tuple[Moment, Moment]:
         """Where a dissolve starts and ends: near the former picture, near the next."""
         first, last = candidate.first, candidate.last
         line = last.small - first.small
         span = [s for s in self._past if first.moment.seconds <= s.moment.seconds <= last.moment.seconds]
-        places = [float((one.small - first.small) @ line) / float(line @ line) for one in span]
+        length = max(float(line @ line), _EVEN)  # a picture may have gone back to where it began
+        places = [float((one.small - first.small) @ line) / length for one in span]
         start = max((i for i, place in enumerate(places) if place < 0.1), default=0)
         end = min((i for i, place in enumerate(places) if place > 0.9), default=len(span) - 1)
         return span[start].moment, span[max(start, end)].moment
-
-
-def _is_over(candidate: _Candidate, now: _Seen) -> bool:
-    """Whether a candidate has had its time, and the picture does not go on along the same line."""
-    if now.moment.seconds - candidate.last.moment.seconds < _SETTLED_S:
-        return False
-    line = candidate.last.small - candidate.first.small
-    return float((now.small - candidate.first.small) @ line) < _BEYOND * float(line @ line)
 
 
 def _is_blank(small: Small) -> bool:
@@ -211,13 +221,14 @@ def _is_blank(small: Small) -> bool:
 
 def _paling(former: Small, between: Small, next_: Small, place: float) -> float:
     """How much contrast a frame has lost, of what the mixture of two pictures loses there: 1 for a dissolve, about 0
-    for a camera that moves (the parabola of the variance, Alattar 1993). 0 near the ends, where there is little to see.
+    for a camera that moves (the parabola of the variance, Alattar 1993). 0 near the ends, where there is little to
+    see, and for pictures that differ evenly.
     """
-    share = place * (1 - place)
-    if share < _NEAR_AN_END:
+    share, spread = place * (1 - place), float((next_ - former).var())
+    if share < _NEAR_AN_END or spread < _EVEN:
         return 0.0
     even = (1 - place) * float(former.var()) + place * float(next_.var())
-    return (even - float(between.var())) / (share * float((next_ - former).var()))
+    return (even - float(between.var())) / (share * spread)
 
 
 def _correlation(one: Small, other: Small) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.transitions import Transition
 from streamer.events import Ended, Opened, Reconnected, Reconnecting, SourceEvent
 from streamer.message import (
     Body,
@@ -78,8 +77,8 @@ class Feed:
             messages.append(self._event("reconnect", now, cause=self._return.cause, attempt=self._return.attempt))
             self._return = None
         messages += self._turn("ok", now)
-        if state.transition is not None:
-            messages.append(self._cut(state.transition, now))
+        if state.cut:
+            messages.append(self._cut(state, now))
         if state.changed:
             messages.append(self._change(state, now))
         return messages
@@ -158,8 +157,11 @@ class Feed:
         p = float(state.p)
         return self._event("scene", now, frame_id=state.frame.frame_id, p=p, to=state.scene, **{"from": before})
 
-    def _cut(self, transition: Transition, now: Now) -> Outgoing:
+    def _cut(self, state: SceneState, now: Now) -> Outgoing:
         """The `cut` event; a hard one has no span."""
+        transition = state.transition
+        if transition is None:
+            return self._event("cut", now, frame_id=state.frame.frame_id)
         start, end = transition.start, transition.end
         span: dict[str, Any] = {}
         if transition.kind != "hard":

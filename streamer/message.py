@@ -36,8 +36,8 @@ __all__ = [
     "drops_body",
     "encode",
     "event_body",
-    "evidence_body",
     "event_topic",
+    "evidence_body",
     "frame_header",
     "frame_topic",
     "heartbeat_body",
@@ -144,16 +144,20 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
     """
     frame, belief = state.frame, state.belief
     place = Place(frame.source, run, frame.epoch, frame.pts, frame.time_base)
-    body = _head("label", place, state.seq, t_publish_ns) | {
-        "frame_id": int(frame.frame_id),
-        "t_capture_ns": int(frame.t_capture_ns),
-        "clock": frame.clock,
-        "drops": drops_body(state.drops),
-        "raw": _ranking(state.raw),
-        "entropy": float(state.prediction.entropy),
-        "model": _model(state),
-        "smoother": plain(state.smoother),
-    } | belief_body(belief, state.prediction.labels)
+    body = (
+        _head("label", place, state.seq, t_publish_ns)
+        | {
+            "frame_id": int(frame.frame_id),
+            "t_capture_ns": int(frame.t_capture_ns),
+            "clock": frame.clock,
+            "drops": drops_body(state.drops),
+            "raw": _ranking(state.raw),
+            "entropy": float(state.prediction.entropy),
+            "model": _model(state),
+            "smoother": plain(state.smoother),
+        }
+        | belief_body(belief, state.prediction.labels)
+    )
     if state.transition is not None:
         body["cut"] = state.transition.kind
     if state.groups:

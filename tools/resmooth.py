@@ -1,8 +1,8 @@
 """Smooths recorded labels again, with other settings, without video or networks.
 
-A recording of `annotate` has the probabilities of all scenes in every label (`probabilities`, `raw_p_unknown`), to the last
-digit: the same settings give the same states. Labels of the bus have the five best only; the rest is then shared out
-evenly among the other scenes, and the log says so.
+A recording of `annotate` has the probabilities of all scenes in every label (`probabilities`, `raw_p_unknown`), to the
+last digit: the same settings give the same states. Labels of the bus have the five best only; the rest is then shared
+out evenly among the other scenes, and the log says so.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ class Rules:
     """When the stable scene may change; times in seconds.
 
     Attributes:
-        margin: lead that a challenger needs over the stable scene; none at a cut.
+        margin: lead that a challenger needs over the stable scene.
         confirm_s: how long it must keep that lead.
         min_dwell_s: how long a scene stands at least.
-        cut_window_s: how long after a cut neither of these times counts: the label has become obsolete.
+        cut_window_s: how long after a cut none of these counts: the label has become obsolete.
     """
 
     margin: float
@@ -53,7 +53,7 @@ class Commitment:
         leader = int(shares.argmax())
         # What is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
         loosened = now_s - self.cut_s <= self.rules.cut_window_s
-        clear = shares[leader] - shares[self.scene] >= (0.0 if cut else self.rules.margin)
+        clear = shares[leader] - shares[self.scene] >= (0.0 if loosened else self.rules.margin)
         if leader == self.scene or not clear or not (credible or loosened):
             self.challenger = None
             return False

@@ -3,8 +3,11 @@
 The belief over the scenes and unknown follows the chain between frames and is multiplied by each frame's evidence. A
 cut widens it, as the scene may have changed, and lets the next frame count in full; a new epoch starts from the prior.
 A picture that is the same as the one before changes nothing, however long it stands; when it moves again, the time
-that has passed counts. The label on top changes only on a clear, lasting lead. `models.hindsight` has the same model for
+that has passed counts. The label on top changes only on a clear lead. `models.hindsight` has the same model for
 recordings, looking ahead.
+
+Which scene, and whether one of them at all, are two questions: the first has a belief of its own, in which no frame
+speaks for unknown, so that the right scene stands ready when a doubtful picture has passed.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ class Params(PluginParams):
     mean_stay_s: how long a camera shows a scene, on average.
     correlation_s: how long a frame's evidence is that of the frames before; together they count as one frame.
     p_change_at_cut: probability that a cut leads to another scene.
-    evidence_floor: least evidence of a frame for a state, relative to the state that it speaks most for.
+    evidence_floor: least evidence of a frame for a state, relative to its best scene; unknown has at most the inverse.
     unknown_share: share of unknown in the long run; the scenes share the rest.
     scene_priors: share of each scene in what the model is calibrated for; even unless given.
     jumps: where a scene leads to as it ends, a row for each scene and one for unknown, each row summing to 1; any scene
@@ -44,17 +47,17 @@ class Params(PluginParams):
     unknown_margin: how far from one half the probability of unknown goes before that changes.
     """
 
-    mean_stay_s: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    mean_stay_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     correlation_s: float = Field(default=0.6, gt=0, allow_inf_nan=False)
-    p_change_at_cut: float = Field(default=0.2, ge=0, le=1)
-    evidence_floor: float = Field(default=0.001, gt=0, le=1)
+    p_change_at_cut: float = Field(default=0.05, ge=0, le=1)
+    evidence_floor: float = Field(default=0.003, gt=0, le=1)
     unknown_share: float = Field(default=0.05, gt=0, lt=1)
     scene_priors: tuple[float, ...] | None = None
     jumps: tuple[tuple[float, ...], ...] | None = None
-    margin: float = Field(default=0.2, ge=0, le=1)
-    confirm_s: float = Field(default=0.2, ge=0)
-    min_dwell_s: float = Field(default=0.5, ge=0)
-    cut_window_s: float = Field(default=0.5, ge=0)
+    margin: float = Field(default=0.1, ge=0, le=1)
+    confirm_s: float = Field(default=0.0, ge=0)
+    min_dwell_s: float = Field(default=1.0, ge=0)
+    cut_window_s: float = Field(default=0.8, ge=0)
     unknown_threshold: float | None = Field(default=None, ge=0, le=1)
     unknown_margin: float = Field(default=0.2, ge=0, lt=0.5)
 
@@ -84,9 +87,7 @@ class Params(PluginParams):
         if self.jumps is not None:
             jumps = np.array(self.jumps, np.float64)
             if len(jumps) != scenes + 1:
-                raise ConfigError(
-                    f"smoother hidden_markov: {scenes} scenes and unknown need {scenes + 1} rows of jumps, not {len(jumps)}"
-                )
+                raise ConfigError(f"smoother hidden_markov: {scenes} scenes need {scenes + 1} jumps, not {len(jumps)}")
             jumps /= jumps.sum(axis=1, keepdims=True)
         return SceneChain(prior, self.mean_stay_s, self.p_change_at_cut, jumps)
 
@@ -115,6 +116,7 @@ class _Track:
     evidence: Evidence
     pace: Pace
     belief: Doubles  # (C + 1,)
+    scenes: Doubles  # (C + 1,), the same if none of the frames shows unknown
     commitment: Commitment
     unknown: bool = False
 
@@ -135,9 +137,8 @@ class HiddenMarkovSmoother(Smoother):
             changed = True
         else:
             self._filter(track, observation)
-            shares, unknown = track.belief[:-1], track.belief[-1]
             changed = track.commitment.decide(
-                shares, bool(shares.max() > unknown), observation.pts, observation.seconds, observation.cut
+                track.scenes[:-1], bool(track.belief[-1] <= 0.5), observation.pts, observation.seconds, observation.cut
             )
         track.unknown = now_unknown(track.belief[-1], track.unknown, self.params.unknown_margin)
         return _belief(track, observation, changed)
@@ -157,17 +158,22 @@ class HiddenMarkovSmoother(Smoother):
         chain, evidence = params.chain(scenes), params.evidence(scenes, self.unknown_threshold)
         pace = Pace(params.correlation_s)
         pace.step(observation)
-        belief = updated(chain.prior, evidence.log(observation), 1.0)
+        log_evidence = evidence.log(observation)
+        belief = updated(chain.prior, log_evidence, 1.0)
+        if_scene = updated(chain.prior, if_known(log_evidence), 1.0)
         rules = Rules(params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s)
-        commitment = Commitment(rules, int(belief[:-1].argmax()), observation.pts, observation.seconds)
-        return _Track(observation.epoch, chain, evidence, pace, belief, commitment)
+        commitment = Commitment(rules, int(if_scene.argmax()), observation.pts, observation.seconds)
+        return _Track(observation.epoch, chain, evidence, pace, belief, if_scene, commitment)
 
     @staticmethod
     def _filter(track: _Track, observation: Observation) -> None:
         step = track.pace.step(observation)
         if step is not None:
             expected = track.chain.after(track.belief, step.seconds, cut=step.cut)
-            track.belief = updated(expected, track.evidence.log(observation), step.weight)
+            log_evidence = track.evidence.log(observation)
+            track.belief = updated(expected, log_evidence, step.weight)
+            expected = track.chain.after(track.scenes, step.seconds, cut=step.cut)
+            track.scenes = updated(expected, if_known(log_evidence), step.weight)
 
 
 def updated(expected: Doubles, log_evidence: Doubles, weight: float) -> Doubles:
@@ -182,14 +188,20 @@ def updated(expected: Doubles, log_evidence: Doubles, weight: float) -> Doubles:
     return np.asarray(product / product.sum(), np.float64)
 
 
+def if_known(log_evidence: Doubles) -> Doubles:
+    """(..., S) evidence of frames that show one of the scenes for certain."""
+    scenes = log_evidence.copy()
+    scenes[..., -1] = -np.inf
+    return scenes
+
+
 def now_unknown(p: float, before: bool, margin: float) -> bool:
     """Whether unknown is held true; two thresholds, so that a probability near one half does not make it flicker."""
     return bool(p > 0.5 - margin if before else p > 0.5 + margin)
 
 
 def _belief(track: _Track, observation: Observation, changed: bool) -> Belief:
-    commitment = track.commitment
-    scenes = track.belief[:-1] / track.belief[:-1].sum()
+    commitment, scenes = track.commitment, track.scenes[:-1]
     return Belief(
         probabilities=scenes.astype(np.float32),
         scene=commitment.scene,

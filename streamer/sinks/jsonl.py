@@ -17,7 +17,7 @@ from streamer.state import SceneState
 class Params(PluginParams):
     """Parameters of `jsonl`.
 
-    record_probabilities: keep the probabilities of all scenes, so that `scene-streamer resmooth` can try other settings.
+    record_probabilities: keep the probabilities of all scenes, for `scene-streamer resmooth`.
     """
 
     record_probabilities: bool = True

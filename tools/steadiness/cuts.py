@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.transitions import Moment, Transition, TransitionDetector
-from tools.walkthrough.truth import Truth, TransitionTruth
+from tools.walkthrough.truth import TransitionTruth, Truth
 
 _TOLERANCE_S = 0.5  # around a gradual transition
 

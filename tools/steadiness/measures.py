@@ -181,9 +181,7 @@ class Walk:
         """How many true segments were said; no two can match one, as segments are longer than the tolerance."""
         reach = TOLERANCE_S / self._tick
         return sum(
-            any(
-                one == scene and abs(first - start) <= reach and abs(last - end) <= reach for one, first, last in said
-            )
+            any(one == scene and abs(first - start) <= reach and abs(last - end) <= reach for one, first, last in said)
             for scene, start, end in self._true
         )
 

@@ -14,7 +14,7 @@ from models.smoothing import SMOOTHERS
 from models.smoothing.base import Observation
 from models.smoothing.hidden_markov import Params
 from models.transitions import Transition, TransitionDetector
-from tools.steadiness.cuts import find_transitions
+from tools.steadiness.cuts import CutTally, find_transitions, tally_cuts
 from tools.steadiness.measures import Steadiness, Walk, total
 from tools.steadiness.predicting import Predictions
 from tools.walkthrough.measures import Ints
@@ -30,13 +30,13 @@ class Case:
     Attributes:
         walk: what labels are measured against.
         observations: of every frame.
-        transitions: what the detection of cuts says of every frame.
+        cuts: how well the detection of cuts does on it.
         raw: (N,) the label of each frame alone.
     """
 
     walk: Walk
     observations: list[Observation]
-    transitions: list[Transition | None]
+    cuts: CutTally
     raw: Ints
 
 
@@ -63,7 +63,8 @@ def case_of(predictions: Predictions, truth: Truth, names: Sequence[str], cut: C
         for i, row in enumerate(predictions.probabilities)
     ]
     raw = predictions.raw
-    return Case(Walk(truth, predictions.pts, raw, names), observations, transitions, raw)
+    cuts = tally_cuts(transitions, predictions.pts, truth)
+    return Case(Walk(truth, predictions.pts, raw, names), observations, cuts, raw)
 
 
 def raw_labels(case: Case) -> Ints:
@@ -72,7 +73,7 @@ def raw_labels(case: Case) -> Ints:
 
 
 def in_a_row(n: int) -> Method:
-    """The rule that others have: a label is taken over when `n` frames in a row agree on it; the first frame's at once."""
+    """The rule that others have: a label is taken over when `n` frames in a row agree on it, the first one at once."""
 
     def labels(case: Case) -> Ints:
         found = np.empty_like(case.raw)

@@ -1,4 +1,4 @@
-"""What a model says of every frame of a walkthrough, kept in a file beside it, so that smoothers can be compared at once."""
+"""What a model says of every frame of a walkthrough, kept in a file beside it to compare smoothers on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Predictions:
     @property
     def raw(self) -> NDArray[np.int64]:
         """(N,) the most probable scene of each frame alone."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
 def predict_video(

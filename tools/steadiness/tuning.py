@@ -46,9 +46,7 @@ class Trial:
     score: float
 
 
-def tune(
-    kind: str, cases: Sequence[Case], unknown_threshold: float, on_trial: Callable[[Trial], None] = lambda trial: None
-) -> Trial:
+def tune(kind: str, cases: Sequence[Case], unknown_threshold: float, on_trial: Callable[[Trial], object]) -> Trial:
     """The best trial of a smoother on the cases; the same cases give the same one.
 
     Args:
