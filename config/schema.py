@@ -83,11 +83,12 @@ class CaptureSettings(Section):
 
 
 class CutSettings(Section):
-    """Detection of hard cuts by a cheap picture difference (see `models.cuts`)."""
+    """Detection of cuts, fades and dissolves by cheap picture differences (see `models.cuts`, `models.transitions`)."""
 
     enabled: bool = True
-    threshold: Share = Field(0.16, description="mean difference of two thumbnails that may be a cut, of full scale")
+    threshold: Share = Field(0.09, description="mean difference of two thumbnails that may be a cut, of full scale")
     ratio: Positive = Field(3.0, description="how many times the recent difference a cut exceeds")
+    gradual: bool = Field(True, description="fades and dissolves as well")
 
 
 class CadenceSettings(Section):
@@ -140,7 +141,7 @@ class Settings(Section):
     capture: CaptureSettings = CaptureSettings()
     cut: CutSettings = CutSettings()
     cadence: CadenceSettings = CadenceSettings()
-    smoother: PluginChoice = PluginChoice(kind="exponential")
+    smoother: PluginChoice = PluginChoice(kind="hidden_markov")
     bus: BusSettings = BusSettings()
     overlay: OverlaySettings = OverlaySettings()
     rules: tuple[RuleSettings, ...] = Field((), description="what happens when (see `config.rules`)")

@@ -32,7 +32,10 @@ class CutDetector:
 
     def update(self, picture: NDArray[np.uint8]) -> bool:
         """Whether a hard cut lies between the previous picture and this one (H×W×3 uint8 RGB)."""
-        small = thumbnail(picture)
+        return self.update_small(thumbnail(picture))
+
+    def update_small(self, small: NDArray[np.int16]) -> bool:
+        """The same for a picture whose thumbnail is at hand."""
         last, self._last = self._last, small
         if last is None:
             return False

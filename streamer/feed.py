@@ -79,7 +79,7 @@ class Feed:
             self._return = None
         messages += self._turn("ok", now)
         if state.cut:
-            messages.append(self._event("cut", now, frame_id=frame.frame_id))
+            messages.append(self._cut(state, now))
         if state.changed:
             messages.append(self._change(state, now))
         return messages
@@ -162,6 +162,17 @@ class Feed:
         p = float(state.p)
         return self._event("scene", now, frame_id=state.frame.frame_id, p=p, to=state.scene, **{"from": before})
 
+    def _cut(self, state: SceneState, now: Now) -> Outgoing:
+        """The `cut` event; a hard one has no span."""
+        transition = state.transition
+        if transition is None:
+            return self._event("cut", now, frame_id=state.frame.frame_id)
+        start, end = transition.start, transition.end
+        span: dict[str, Any] = {}
+        if transition.kind != "hard":
+            span = {"start_frame_id": start.frame_id, "start_pts": start.pts, "end_pts": end.pts}
+        return self._event("cut", now, frame_id=end.frame_id, kind=transition.kind, **span)
+
     def _turn(self, health: str, now: Now, **details: Any) -> list[Outgoing]:
         """A `health` event if the health is another than before."""
         if health == self.health:
@@ -169,9 +180,9 @@ class Feed:
         before, self.health = self.health, health
         return [self._event("health", now, health=health, before=before, **details)]
 
-    def _event(self, kind: str, now: Now, **details: Any) -> Outgoing:
+    def _event(self, type_: str, now: Now, **details: Any) -> Outgoing:
         seq = self._next_seq(event_topic(self.source))
-        body = event_body(kind, self._place, seq=seq, t_publish_ns=now.unix_ns, details=details)
+        body = event_body(type_, self._place, seq=seq, t_publish_ns=now.unix_ns, details=details)
         return event_topic(self.source), body
 
     def _next_seq(self, topic: bytes) -> int:

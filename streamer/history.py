@@ -15,7 +15,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from models import transitions
 from models.prediction import FloatArray, Prediction
+from models.transitions import TRANSITION_NAMES, Transition
 from streamer.errors import OutputError
 from streamer.files import output_errors, to_disk
 from streamer.frame import Frame
@@ -33,7 +35,7 @@ class Moment:
     time_base: Fraction
     pts: int
     epoch: int
-    cut: bool
+    transition: tuple[int, ...]
     decode_drops: int
     probabilities: FloatArray
     p_unknown: float
@@ -46,7 +48,7 @@ class Moment:
             frame.time_base,
             frame.pts,
             frame.epoch,
-            state.cut,
+            _row_of(state.transition),
             state.drops.decode,
             state.prediction.probabilities.copy(),  # not a row that keeps its whole batch
             np.nan if unknown is None else unknown,
@@ -61,7 +63,8 @@ class History:
         time_base: (2,) int64, numerator and denominator of the seconds per unit of pts.
         pts: (N,) int64.
         epochs: (N,) int32.
-        cuts: (N,) bool, whether a hard cut lies before the frame.
+        transitions: (N, 5) int64: kind of the transition that is told with the frame (0 for none, else 1 + its place
+            in `TRANSITION_NAMES`), number and pts of the frame at its start, and of that at its end.
         decode_drops: (N,) int64, pictures given up by the decoder so far.
         probabilities: (N, C) float32, of each frame alone.
         p_unknown: (N,) float64; NaN where the model has no such.
@@ -70,7 +73,7 @@ class History:
     time_base: NDArray[np.int64]
     pts: NDArray[np.int64]
     epochs: NDArray[np.int32]
-    cuts: NDArray[np.bool_]
+    transitions: NDArray[np.int64]
     decode_drops: NDArray[np.int64]
     probabilities: FloatArray
     p_unknown: NDArray[np.float64]
@@ -83,7 +86,7 @@ class History:
             np.array([base.numerator, base.denominator], np.int64),
             np.array([moment.pts for moment in moments], np.int64),
             np.array([moment.epoch for moment in moments], np.int32),
-            np.array([moment.cut for moment in moments], np.bool_),
+            np.array([moment.transition for moment in moments], np.int64),
             np.array([moment.decode_drops for moment in moments], np.int64),
             np.stack([moment.probabilities for moment in moments]),
             np.array([moment.p_unknown for moment in moments], np.float64),
@@ -124,6 +127,13 @@ class Memory:
     def __len__(self) -> int:
         return len(self._pts)
 
+    def frames_within(self, seconds: float) -> int:
+        """How many of the last frames lie within so much time of the stream, in one epoch."""
+        last = self._histories[-1]
+        base = Fraction(int(last.time_base[0]), int(last.time_base[1]))
+        near = (self._pts >= self._pts[-1] - round(seconds / base)) & (self._epochs == self._epochs[-1])
+        return int(near.sum())
+
     def mark(self, number: int) -> Mark:
         """The frame with that number, from 0 on; negative ones count from the end."""
         number = number % len(self)
@@ -141,5 +151,21 @@ class Memory:
                     history.probabilities[i], labels, p_unknown=None if np.isnan(unknown) else unknown
                 )
                 drops = Drops(decode=int(history.decode_drops[i]))
-                yield track.recall(frame, prediction, drops, is_cut=bool(history.cuts[i]))
+                yield track.recall(frame, prediction, drops, _transition_of(history.transitions[i], base))
                 number += 1
+
+
+def _row_of(transition: Transition | None) -> tuple[int, ...]:
+    """A row of `History.transitions`."""
+    if transition is None:
+        return (0, 0, 0, 0, 0)
+    start, end = transition.start, transition.end
+    return 1 + TRANSITION_NAMES.index(transition.kind), start.frame_id, start.pts, end.frame_id, end.pts
+
+
+def _transition_of(row: NDArray[np.int64], base: Fraction) -> Transition | None:
+    kind, *numbers = (int(value) for value in row)
+    if kind == 0:
+        return None
+    start, end = (transitions.Moment(frame_id, pts, float(pts * base)) for frame_id, pts in (numbers[:2], numbers[2:]))
+    return Transition(TRANSITION_NAMES[kind - 1], start, end)

@@ -47,7 +47,7 @@ class _Label(_Part):
     smoothed: list[tuple[str, Probability]]
     unknown: bool
     p_unknown: Probability | None = None
-    cut: bool = False
+    cut: str | None = None
     model: dict[str, Any] = {}
     smoother: dict[str, Any] = {}
 
@@ -160,7 +160,7 @@ def _parse(path: Path, number: int, body: dict[str, Any]) -> LabelLine:
         p=label.stable.p,
         unknown=label.unknown,
         p_unknown=label.p_unknown,
-        cut=label.cut,
+        cut=label.cut is not None,
         run=label.run,
     )
     return LabelLine(number, label.source, moment, label.smoothed, label.model, label.smoother)

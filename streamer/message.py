@@ -13,10 +13,13 @@ from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from models.prediction import top_k
 from streamer.encoding import MAX_BYTES, MAX_DEPTH, Body, Encoding, decode, encode, plain
 from streamer.errors import MessageError
 
 if TYPE_CHECKING:
+    from models.prediction import Prediction
+    from models.smoothing.base import Belief
     from streamer.state import Drops, SceneState
 
 __all__ = [
@@ -27,12 +30,14 @@ __all__ = [
     "EncodedFrame",
     "Encoding",
     "Place",
+    "belief_body",
     "check_head",
     "decode",
     "drops_body",
     "encode",
     "event_body",
     "event_topic",
+    "evidence_body",
     "frame_header",
     "frame_topic",
     "heartbeat_body",
@@ -139,33 +144,56 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
     """
     frame, belief = state.frame, state.belief
     place = Place(frame.source, run, frame.epoch, frame.pts, frame.time_base)
-    body = _head("label", place, state.seq, t_publish_ns) | {
-        "frame_id": int(frame.frame_id),
-        "t_capture_ns": int(frame.t_capture_ns),
-        "clock": frame.clock,
-        "drops": drops_body(state.drops),
+    body = (
+        _head("label", place, state.seq, t_publish_ns)
+        | {
+            "frame_id": int(frame.frame_id),
+            "t_capture_ns": int(frame.t_capture_ns),
+            "clock": frame.clock,
+            "drops": drops_body(state.drops),
+            "raw": _ranking(state.raw),
+            "entropy": float(state.prediction.entropy),
+            "model": _model(state),
+            "smoother": plain(state.smoother),
+        }
+        | belief_body(belief, state.prediction.labels)
+    )
+    if state.transition is not None:
+        body["cut"] = state.transition.kind
+    if state.groups:
+        body["groups"] = {group: float(p) for group, p in state.groups.items()}
+    if state.prediction.class_map is not None:
+        body["semantic"] = [[i, _object_name(i), float(share)] for i, share in state.prediction.class_shares()]
+    return body
+
+
+def belief_body(belief: Belief, labels: tuple[str, ...]) -> Body:
+    """What a label body says of a smoother's belief over the scenes `labels`."""
+    body: Body = {
         "stable": {
-            "scene": state.scene,
+            "scene": labels[belief.scene],
             "p": float(belief.p),
             "since_pts": int(belief.since_pts),
             "dwell_s": float(belief.dwell_s),
             "changed": bool(belief.changed),
             "held": bool(belief.held),
         },
-        "raw": _ranking(state.raw),
-        "smoothed": _ranking(state.smoothed),
+        "smoothed": _ranking(top_k(belief.probabilities, labels, 5)),
         "unknown": bool(belief.unknown),
-        "cut": bool(state.cut),
-        "entropy": float(state.prediction.entropy),
-        "model": _model(state),
-        "smoother": plain(state.smoother),
     }
     if belief.p_unknown is not None:
         body["p_unknown"] = float(belief.p_unknown)
-    if state.groups:
-        body["groups"] = {group: float(p) for group, p in state.groups.items()}
-    if state.prediction.class_map is not None:
-        body["semantic"] = [[i, _object_name(i), float(share)] for i, share in state.prediction.class_shares()]
+    return body
+
+
+def evidence_body(prediction: Prediction) -> Body:
+    """All that a smoother takes of a prediction, in digits that give the very same numbers back: recordings may keep it
+    in their label bodies, so that other settings can be tried on it."""
+    # The shortest decimal of a float32, not that of the float64 it becomes.
+    scenes = {label: float(str(p)) for label, p in zip(prediction.labels, prediction.probabilities, strict=True)}
+    body: Body = {"probabilities": scenes}
+    if prediction.p_unknown is not None:
+        body["raw_p_unknown"] = float(prediction.p_unknown)
     return body
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.prediction import Prediction, top_k
 from models.smoothing.base import Belief
+from models.transitions import Transition
 from streamer.frame import Frame
 
 
@@ -45,12 +46,13 @@ class SceneState:
         prediction: the networks' answer for this frame alone.
         belief: the smoother's answer, over time.
         drops: frames lost so far.
-        cut: a hard cut was found between the previous processed frame and this one.
+        cut: the picture has given way to another with this frame; `transition` says how.
         model: which model spoke.
         smoother: the smoother's kind and parameters.
         groups: smoothed probability per group of scenes ("indoor", "outdoor"); groups that share out all scenes sum to
             1 - p(unknown).
         reused: the class map is a previous frame's; None where the segmentation is never reused.
+        transition: what `cut` stands for: a hard cut at this very frame, or a fade or dissolve that is over.
     """
 
     frame: Frame
@@ -63,6 +65,7 @@ class SceneState:
     smoother: Mapping[str, object]
     groups: Mapping[str, float]
     reused: bool | None = None
+    transition: Transition | None = None
 
     @property
     def source(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config.schema import Settings
-from models.cuts import CutDetector
 from models.prediction import Prediction
 from models.recognizer import Recognizer
 from models.smoothing import SMOOTHERS
 from models.smoothing.base import Observation, Smoother
-from streamer.frame import Frame, Picture
+from models.transitions import Moment, Transition, TransitionDetector
+from streamer.frame import Frame
 from streamer.sources.base import Mark
 from streamer.state import Drops, ModelIdentity, SceneState
 
@@ -52,7 +52,7 @@ class Track:
             segmenter=recognizer.segmenter,
         )
         cut = settings.cut
-        self._cuts = CutDetector(cut.threshold, cut.ratio) if cut.enabled else None
+        self._cuts = TransitionDetector(cut.threshold, cut.ratio, gradual=cut.gradual) if cut.enabled else None
         self._epoch: int | None = None
         self._count = 0
 
@@ -71,24 +71,25 @@ class Track:
             drops: frames of this source lost so far.
             reused: whether that rests on the segmentation of an earlier frame; None where that is never done.
         """
-        return self._state(frame, prediction, drops, reused, is_cut=self._is_cut(frame))
+        return self._state(frame, prediction, drops, reused, self._transition(frame))
 
-    def recall(self, frame: Frame, prediction: Prediction, drops: Drops, *, is_cut: bool) -> SceneState:
+    def recall(self, frame: Frame, prediction: Prediction, drops: Drops, transition: Transition | None) -> SceneState:
         """The state after a frame of an earlier run, of which everything but the picture is known.
 
         Before the track goes on with pictures, `glance` shows it those that the frames recalled last had.
         """
         self._epoch = frame.epoch
-        return self._state(frame, prediction, drops, None, is_cut=is_cut)
+        return self._state(frame, prediction, drops, None, transition)
 
-    def glance(self, picture: Picture) -> None:
-        """Show the cut detector a picture that has been decided on before."""
+    def glance(self, frame: Frame) -> None:
+        """Show the cut detector the picture of a frame that has been decided on before."""
         if self._cuts is not None:
-            self._cuts.update(picture)
+            self._cuts.update(frame.image, _moment(frame))
 
     def _state(
-        self, frame: Frame, prediction: Prediction, drops: Drops, reused: bool | None, *, is_cut: bool
+        self, frame: Frame, prediction: Prediction, drops: Drops, reused: bool | None, transition: Transition | None
     ) -> SceneState:
+        is_cut = transition is not None
         belief = self._smoother.update(
             Observation(prediction.probabilities, frame.pts, frame.time_base, frame.epoch, is_cut, prediction.p_unknown)
         )
@@ -102,15 +103,20 @@ class Track:
             model=self._model,
             smoother=self._smoother_identity,
             groups=self._recognizer.package.group_shares(belief.probabilities, belief.p_unknown),
+            transition=transition,
             reused=reused,
         )
         self._count += 1
         return state
 
-    def _is_cut(self, frame: Frame) -> bool:
+    def _transition(self, frame: Frame) -> Transition | None:
         if self._cuts is None:
-            return False
+            return None
         if frame.epoch != self._epoch:
             self._cuts.reset()
             self._epoch = frame.epoch
-        return self._cuts.update(frame.image)
+        return self._cuts.update(frame.image, _moment(frame))
+
+
+def _moment(frame: Frame) -> Moment:
+    return Moment(frame.frame_id, frame.pts, frame.seconds)

@@ -24,7 +24,10 @@ from tools.annotation_journal import Journal
 
 SINK_NAMES = ("video", "jsonl", "timeline")
 _LONGEST_WORK_S = 60.0  # a segment ends after that much work, however slow the networks are
-_GLANCES = 128  # pictures that the cut detector sees again; its memory of older ones is below 1e-9
+# Pictures that the cut detector sees again: so many that its weight of older ones is below 1e-9, and so far back that
+# it remembers none from before.
+_GLANCES = 128
+_GLANCE_S = 5.0
 
 Progress = Callable[[int, int | None], None]
 """Takes the number of frames done and the number expected, None if that is not known."""
@@ -96,7 +99,8 @@ class Job:
 
     def _glance(self, track: Track, memory: Memory) -> None:
         """Show the track the pictures before the next one: that much of the past is not in the journal."""
-        mark, count = memory.mark(-1), min(len(memory), _GLANCES)
+        mark = memory.mark(-1)
+        count = min(len(memory), max(_GLANCES, memory.frames_within(_GLANCE_S)))
         with open_source(self._address, None, self._settings.capture) as source:
             if len(memory) > count:
                 source.resume(memory.mark(-count - 1))
@@ -105,7 +109,7 @@ class Job:
             for frame in islice(source.frames(), count):
                 pts = frame.pts
                 if frame.epoch == mark.epoch:
-                    track.glance(frame.image)
+                    track.glance(frame)
         if pts != mark.pts:
             raise OutputError(f"{self._address} does not read as it did before; --restart does it anew")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NAMED = 80  # classes whose names still can be read beside a confusion matrix
+
+
+def has_matplotlib() -> bool:
+    """Whether diagrams can be drawn here."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def check_matplotlib() -> None:
@@ -60,6 +66,20 @@ def reliability_png(bins: NDArray[np.float64], ece: float) -> bytes:
     upper.legend(loc="upper left")
     lower.bar(edges[:-1], count, 1 / len(count), align="edge", edgecolor="white", color="grey")
     lower.set(xlabel="confidence", ylabel="pictures")
+    return png(figure)
+
+
+def steadiness_png(methods: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Accuracy over flips per minute of `tools.steadiness`' methods, a point each: up and to the left is better."""
+    figure = new_figure(8, 5)
+    axes = figure.add_subplot()
+    for name, row in methods.items():
+        axes.plot(row["flips_per_minute"], row["accuracy"], "o")
+        axes.annotate(name, (row["flips_per_minute"], row["accuracy"]), (6, 4), textcoords="offset points", fontsize=8)
+    axes.set(xlabel="changes a minute beyond the true ones", ylabel="time-weighted accuracy")
+    axes.set_xlim(left=0)
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3)
     return png(figure)
 
 

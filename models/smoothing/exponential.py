@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from config.plugins import PluginParams
+from models.smoothing._commitment import Commitment, Rules
 from models.smoothing.base import Belief, Observation, Smoother
 
 # Weight of the first observation of an epoch or after a cut, as if it had lasted that long.
@@ -30,7 +31,8 @@ class Params(PluginParams):
     margin: lead in smoothed probability that a challenger needs over the stable scene.
     confirm_s: how long it must keep that lead.
     cut_memory: share of the past's weight that survives a hard cut.
-    cut_window_s: how long after a cut a challenger needs no waiting time.
+    min_dwell_s: how long a scene stands at least.
+    cut_window_s: how long after a cut a challenger needs neither of these times.
     unknown_threshold: smoothed 1 - p(unknown) under which no scene is believed, or smoothed best probability where
         the model has no p(unknown); None takes the model's calibrated one.
     unknown_margin: how far above that threshold belief comes back.
@@ -39,6 +41,7 @@ class Params(PluginParams):
     time_constant_s: float = Field(default=0.8, gt=0)
     margin: float = Field(default=0.08, ge=0, le=1)
     confirm_s: float = Field(default=0.4, ge=0)
+    min_dwell_s: float = Field(default=0.0, ge=0)
     cut_memory: float = Field(default=0.02, ge=0, le=1)
     cut_window_s: float = Field(default=0.5, ge=0)
     unknown_threshold: float | None = Field(default=None, ge=0, le=1)
@@ -55,12 +58,7 @@ class _Track:
     asks: bool  # whether the model has a p(unknown)
     weight: float  # sum of the weights
     last_s: float
-    stable: int
-    since_pts: int
-    since_s: float
-    cut_s: float = -math.inf
-    challenger: int | None = None
-    challenger_s: float = 0.0
+    commitment: Commitment
     unknown: bool = False
 
 
@@ -80,17 +78,23 @@ class ExponentialSmoother(Smoother):
             changed = True
         else:
             self._average(track, observation)
-            changed = self._decide(track, observation)
-        smoothed = track.weighted / track.weight
+            changed = track.commitment.decide(
+                track.weighted / track.weight,
+                _known(track) >= self.unknown_threshold,
+                observation.pts,
+                observation.seconds,
+                observation.cut,
+            )
+        smoothed, commitment = track.weighted / track.weight, track.commitment
         self._believe(track, _known(track))
         return Belief(
             probabilities=smoothed.astype(np.float32),
-            scene=track.stable,
-            p=float(smoothed[track.stable]),
-            since_pts=track.since_pts,
-            dwell_s=max(0.0, observation.seconds - track.since_s),
+            scene=commitment.scene,
+            p=float(smoothed[commitment.scene]),
+            since_pts=commitment.since_pts,
+            dwell_s=max(0.0, observation.seconds - commitment.since_s),
             changed=changed,
-            held=int(smoothed.argmax()) != track.stable,
+            held=int(smoothed.argmax()) != commitment.scene,
             unknown=track.unknown,
             p_unknown=track.strange / track.weight if track.asks else None,
         )
@@ -103,6 +107,8 @@ class ExponentialSmoother(Smoother):
     def _start(self, observation: Observation) -> _Track:
         weight = self._gain(_FIRST_S)
         probabilities = observation.probabilities.astype(np.float64)
+        params = self.params
+        rules = Rules(params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s)
         return _Track(
             epoch=observation.epoch,
             weighted=probabilities * weight,
@@ -110,9 +116,7 @@ class ExponentialSmoother(Smoother):
             asks=observation.p_unknown is not None,
             weight=weight,
             last_s=observation.seconds,
-            stable=int(probabilities.argmax()),
-            since_pts=observation.pts,
-            since_s=observation.seconds,
+            commitment=Commitment(rules, int(probabilities.argmax()), observation.pts, observation.seconds),
         )
 
     def _gain(self, dt_s: float) -> float:
@@ -125,30 +129,9 @@ class ExponentialSmoother(Smoother):
         if observation.cut:
             keep *= self.params.cut_memory
             gain = max(gain, self._gain(_FIRST_S))
-            track.cut_s = observation.seconds
         track.weighted = track.weighted * keep + observation.probabilities * gain
         track.strange = track.strange * keep + (observation.p_unknown or 0.0) * gain
         track.weight = track.weight * keep + gain
-
-    def _decide(self, track: _Track, observation: Observation) -> bool:
-        """Let a challenger take over where the evidence is clear; True if it did."""
-        smoothed = track.weighted / track.weight
-        leader = int(smoothed.argmax())
-        now = observation.seconds
-        margin = 0.0 if observation.cut else self.params.margin
-        # What is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
-        loosened = now - track.cut_s <= self.params.cut_window_s
-        credible = _known(track) >= self.unknown_threshold or loosened
-        if leader == track.stable or not credible or smoothed[leader] - smoothed[track.stable] < margin:
-            track.challenger = None
-            return False
-        if track.challenger != leader:
-            track.challenger, track.challenger_s = leader, now
-        if now - track.challenger_s < self.params.confirm_s and not loosened:
-            return False
-        track.stable, track.since_pts, track.since_s = leader, observation.pts, now
-        track.challenger = None
-        return True
 
     def _believe(self, track: _Track, known: float) -> None:
         # Two thresholds, so that a probability that trembles around one does not make `unknown` flicker.

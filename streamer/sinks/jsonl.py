@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.plugins import PluginParams
 from streamer.files import PendingFile, output_error, output_errors, to_disk
-from streamer.message import encode, label_body
+from streamer.message import encode, evidence_body, label_body
 from streamer.sinks.base import Segment, Sink, Target
 from streamer.sources.base import SourceInfo
 from streamer.state import SceneState
@@ -18,7 +18,12 @@ _ENDING = "labels.jsonl"
 
 
 class Params(PluginParams):
-    """The sink `jsonl` has no parameters."""
+    """Parameters of `jsonl`.
+
+    record_probabilities: keep the probabilities of all scenes, for `scene-streamer resmooth`.
+    """
+
+    record_probabilities: bool = True
 
 
 class JsonlSink(Sink):
@@ -26,11 +31,13 @@ class JsonlSink(Sink):
 
     Args:
         target: the file's place and the UUID of this run.
+        record_probabilities: add `probabilities` and `raw_p_unknown` to the bodies.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, record_probabilities: bool = True) -> None:
         self._path = target.file(_ENDING)
         self._target = target
+        self._record_probabilities = record_probabilities
         self._pending: PendingFile | None = None
         self._parts: list[Path] = []
         self._lines: BufferedWriter | None = None
@@ -56,6 +63,8 @@ class JsonlSink(Sink):
         """Append the label of one frame."""
         assert self._lines is not None, "write comes after begin"
         body = label_body(state, run=self._target.run, t_publish_ns=time.time_ns())
+        if self._record_probabilities:
+            body |= evidence_body(state.prediction)
         with output_errors(self._path):
             self._lines.write(encode(body, "json") + b"\n")
         self._count += 1
@@ -102,6 +111,6 @@ def _close_quietly(file: BufferedWriter) -> None:
         return
 
 
-def build(params: Params, *, target: Target) -> Sink:  # noqa: ARG001 - there are none
+def build(params: Params, *, target: Target) -> Sink:
     """The sink `jsonl`."""
-    return JsonlSink(target)
+    return JsonlSink(target, record_probabilities=params.record_probabilities)

@@ -31,6 +31,7 @@ _COMMANDS = (
     "rules",
     "timeline",
     "summary",
+    "resmooth",
     "classify",
     "precompute",
     "evaluate",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tools.commands import _options as options
+from tools.commands._steadiness import steadiness
 
 if TYPE_CHECKING:
     from tools.walkthrough.timing import TransitionKind
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 walkthrough = typer.Typer(
     help="Make test videos of known truth out of labelled pictures, and measure a model on them.", no_args_is_help=True
 )
+
+walkthrough.command("steadiness")(steadiness)
 
 _LARGEST_SIDE = 4096
 _FASTEST = 240

@@ -73,7 +73,7 @@ def measure_video(
     labels: list[int] = []
     unknown: list[bool] = []
     seen = 0
-    for seen, frame in enumerate(_frames(video), start=1):
+    for seen, frame in enumerate(frames_of(video), start=1):
         if interrupted is not None and interrupted.is_set():
             raise KeyboardInterrupt
         if (seen - 1) % stride == 0:
@@ -106,7 +106,8 @@ def report(measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _frames(video: Path) -> Iterator[Frame]:
+def frames_of(video: Path) -> Iterator[Frame]:
+    """Every frame of a recording, in order; raises SourceError where it cannot be read."""
     # An address that cannot be taken for anything but a file, even if it is called "0".
     address = str(video) if video.is_absolute() else f"./{video}"
     with open_source(address, None, CaptureSettings()) as source:
