@@ -12,6 +12,7 @@ from tools.commands import _options as options
 if TYPE_CHECKING:
     from tools.annotate import Annotation
     from tools.annotation_batch import Order
+    from tools.annotation_extras import Extras
 
 _Encoder = Annotated[
     str,
@@ -35,6 +36,11 @@ _Segment = Annotated[
 _Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Recordings at once; one for every two cores.")
 ]
+_Timeline = Annotated[
+    str | None,
+    typer.Option("--timeline", metavar="A,B", help="Timelines as well: csv, vtt, edl, strip, html...; all for each."),
+]
+_Chapters = Annotated[bool, typer.Option("--chapters", help="A chapter for each scene in the annotated video.")]
 
 
 def annotate(
@@ -52,6 +58,8 @@ def annotate(
     restart: _Restart = False,
     segment_s: _Segment = 30.0,
     jobs: _Jobs = None,
+    timeline: _Timeline = None,
+    chapters: _Chapters = False,
     as_json: options.Json = False,
 ) -> None:
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
@@ -64,16 +72,19 @@ def annotate(
     from streamer.encoders import choose_encoder
     from tools.annotate import Options
     from tools.annotation_batch import Order
+    from tools.annotation_extras import Extras
+    from tools.timeline.writing import format_names
 
     # Chosen here once: a wrong name ends the command before the model is loaded, and all recordings get the same.
     chosen = choose_encoder(encoder)
     chosen.options(crf, preset)
     video: dict[str, Any] = {"encoder": chosen.name, "crf": crf, "preset": preset}
+    extras = Extras(format_names(timeline) if timeline else (), chapters)
     choice = Options("resume" if resume else "restart" if restart else "new", video, segment_s)
-    _annotate(videos, Order(output, settings, choice), jobs, as_json=as_json)
+    _annotate(videos, Order(output, settings, choice), jobs, extras, as_json=as_json)
 
 
-def _annotate(videos: list[Path], order: Order, jobs: int | None, *, as_json: bool) -> None:
+def _annotate(videos: list[Path], order: Order, jobs: int | None, extras: Extras, *, as_json: bool) -> None:
     """Do it, print each result as it comes, and a report at the end, whatever the end."""
     from tools.annotation_batch import annotate_all, default_jobs
     from tools.annotation_report import json_line, table
@@ -93,6 +104,7 @@ def _annotate(videos: list[Path], order: Order, jobs: int | None, *, as_json: bo
             jobs = jobs or default_jobs(len(found))
             for annotation in annotate_all(found, order, jobs, bars.show, interrupted):
                 bars.done(annotation.video.name)
+                annotation = extras.add_to(annotation)
                 annotations.append(annotation)
                 for line in [json_line(annotation)] if as_json else annotation.files:
                     typer.echo(line)

@@ -17,7 +17,7 @@ from tools.timeline.words import title
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_COPIED = ("video", "audio")
+_COPIED = ("video", "audio", "subtitle")
 _FINEST = 1_000_000
 """The largest denominator of a time base that chapters get: finer ticks overflow where MP4 has 32 bits."""
 

@@ -40,6 +40,6 @@ def _load(package: ModelPackage) -> None:
 
         load_segmenter(folder, device="cpu")
     else:
-        from models.backends.torch import Params, TorchBackend
+        from models.backends.torch import Params, build
 
-        TorchBackend(package, Params(device="cpu"))
+        build(Params(device="cpu"), package=package)
