@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from config.schema import CaptureSettings
 from streamer.channel import Channel, Policy
@@ -132,7 +133,10 @@ class Capture:
 
 
 def _paced(frames: Iterator[Frame], stop: threading.Event) -> Iterator[Frame]:
-    """Hold each frame until the time at which a player would show it; a new epoch restarts the clock."""
+    """Hold each frame until the time at which a player would show it; a new epoch restarts the clock.
+
+    That time is then its capture time: the frame was decoded earlier, but no camera would have had it yet.
+    """
     epoch, started_s, first_s = -1, 0.0, 0.0
     for frame in frames:
         if frame.epoch != epoch:
@@ -140,4 +144,4 @@ def _paced(frames: Iterator[Frame], stop: threading.Event) -> Iterator[Frame]:
         early_s = (frame.seconds - first_s) - (time.monotonic() - started_s)
         if early_s > 0 and stop.wait(early_s):
             return
-        yield frame
+        yield replace(frame, t_capture_ns=time.time_ns()) if early_s > 0 else frame
