@@ -95,14 +95,20 @@ def measure(
     precision: options.Precision = None,
     device: options.Device = None,
     stride: Annotated[int, typer.Option("--stride", min=1, metavar="N", help="Look at each N-th frame only.")] = 1,
+    cadence: Annotated[
+        bool, typer.Option("--cadence", help="Reuse segmentations while little changes, as for live sources.")
+    ] = False,
+    set_: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure how right and how steady a model is, frame by frame and without smoothing."""
     from models import load_recognizer
+    from models.cadence import Cadence
     from tools.live import interruption
     from tools.progress import CountProgress
     from tools.walkthrough.predicting import measure_video, read_truths, report
 
+    reuse = options.settings_from(None, set_).cadence
     truths = read_truths(videos)
     recognizer = load_recognizer(
         model, backend=backend or "auto", device=device or "auto", precision=options.precision(precision)
@@ -111,7 +117,8 @@ def measure(
     with interruption() as interrupted:
         for video, truth in truths.items():
             with CountProgress(video.name, "frames") as on_progress:
-                measured.append(measure_video(recognizer, video, truth, stride, on_progress, interrupted))
+                chosen = Cadence(reuse.threshold, reuse.max_age_s) if cadence else None
+                measured.append(measure_video(recognizer, video, truth, stride, on_progress, interrupted, chosen))
     result = {"model": model, "stride": stride, **report(measured)}
     _print_json(result) if as_json else _print_tables(result)
 
@@ -134,6 +141,8 @@ def _print_tables(result: dict[str, Any]) -> None:
             f" {_figure(row['flips_per_minute'], 9, 1)} {_percent(row['unknown'], 8)}"
             f" {_percent(row['unknown_flips'], 7)} {_figure(row['unknown_flips_per_minute'], 9, 1)}"
         )
+    if result["reused"]:
+        typer.echo(f"{result['reused']} of {result['frames']} frames with the segmentation of an earlier one")
     if len(result["videos"]) > 1:
         typer.echo("")
         for video in result["videos"]:

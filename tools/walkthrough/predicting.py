@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from config.schema import CaptureSettings
+from models.cadence import Cadence
 from models.prediction import Prediction
-from models.recognizer import Recognizer
+from models.recognizer import Recognizer, Segmentation
 from streamer.address import open_source
 from streamer.errors import SourceError
 from streamer.frame import Frame
@@ -29,11 +30,13 @@ class Measured:
         video: the file.
         frames: how many frames were looked at.
         tallies: by true scene.
+        reused: for how many of them the segmentation of an earlier frame served.
     """
 
     video: Path
     frames: int
     tallies: dict[str, Tally]
+    reused: int = 0
 
 
 def called_unknown(recognizer: Recognizer, prediction: Prediction) -> bool:
@@ -61,8 +64,11 @@ def measure_video(
     stride: int = 1,
     on_progress: Progress | None = None,
     interrupted: threading.Event | None = None,
+    cadence: Cadence | None = None,
 ) -> Measured:
     """Let a model name each frame, or each `stride`-th, and compare with the truth.
+
+    With a cadence, segmentations are reused as in a run; of a joint model that is the whole answer.
 
     Raises:
         SourceError: the video cannot be read.
@@ -72,12 +78,17 @@ def measure_video(
     pts: list[int] = []
     labels: list[int] = []
     unknown: list[bool] = []
-    seen = 0
+    seen = reused = 0
+    segmentation: Segmentation = None
     for seen, frame in enumerate(frames_of(video), start=1):
         if interrupted is not None and interrupted.is_set():
             raise KeyboardInterrupt
         if (seen - 1) % stride == 0:
-            prediction = recognizer.predict(frame.image)
+            if cadence is not None and cadence.reuses(frame.image, frame.seconds, frame.epoch):
+                reused += 1
+            else:
+                segmentation = recognizer.segment(frame.image)
+            prediction = recognizer.predict_with(frame.image, segmentation)
             pts.append(round(frame.pts * frame.time_base / truth.tick))
             labels.append(int(prediction.probabilities.argmax()))
             unknown.append(called_unknown(recognizer, prediction))
@@ -88,7 +99,7 @@ def measure_video(
     tallies = tally_scenes(
         np.array(pts, np.int64), np.array(labels, np.int64), np.array(unknown, np.bool_), recognizer.labels, truth
     )
-    return Measured(video, len(pts), tallies)
+    return Measured(video, len(pts), tallies, reused)
 
 
 def report(measured: Sequence[Measured]) -> dict[str, Any]:
@@ -97,6 +108,7 @@ def report(measured: Sequence[Measured]) -> dict[str, Any]:
     by_scene = {scene: total(one.tallies[scene] for one in measured if scene in one.tallies) for scene in scenes}
     return {
         "frames": sum(one.frames for one in measured),
+        "reused": sum(one.reused for one in measured),
         "overall": total(by_scene.values()).figures(),
         "scenes": {scene: tally.figures() for scene, tally in by_scene.items()},
         "videos": [
