@@ -76,6 +76,10 @@ class Recognizer(ABC):
     def segment(self, picture: Picture) -> Segmentation:
         """The part of the work that may serve later pictures too, as long as they hardly differ."""
 
+    def segment_batch(self, pictures: Sequence[Picture]) -> list[Segmentation]:
+        """`segment` of several pictures."""
+        return [self.segment(picture) for picture in pictures]
+
     @abstractmethod
     def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:
         """The scene of a picture with the segmentation of this one, or of an earlier one of the same size."""
@@ -137,6 +141,10 @@ class JointRecognizer(Recognizer):
     def segment(self, picture: Picture) -> Segmentation:
         """See `Recognizer.segment`. One pass segments and names: the whole answer is what can be reused."""
         return self.predict(picture)
+
+    def segment_batch(self, pictures: Sequence[Picture]) -> list[Segmentation]:
+        """See `Recognizer.segment_batch`."""
+        return self.predict_batch(pictures) if pictures else []
 
     def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:  # noqa: ARG002
         """See `Recognizer.predict_with`."""

@@ -46,6 +46,7 @@ STOP_DEADLINE_S = 5.0
 
 _QUEUED_STATES = 8  # behind the networks; each holds its frame
 _QUEUED_PICTURES = 2
+_GPU_BATCH = 8
 _POLL_S = 0.05
 _MARGIN_S = 0.5  # of the deadline, for the interpreter's own end
 
@@ -96,7 +97,7 @@ class Pipeline:
             stop=self.stop,
             lanes=lanes,
             cadence=partial(cadence_for, self.settings.cadence),
-            batching=Batching(self.settings.model.batch or 1, self.settings.model.batch_wait_s),
+            batching=batching_for(self.settings.model, lanes[0]),
         )
         self.start(Worker("inference", inference.run, inputs=[self._inbox], outputs=self._outputs))
 
@@ -331,6 +332,12 @@ def lane_count(uris: Sequence[str], settings: Settings) -> int:
 def lanes_of(recognizer: Recognizer, count: int) -> list[Recognizer]:
     """A recognizer and others beside it on the same networks, `count` in all."""
     return [recognizer] + [recognizer.lane() for _ in range(count - 1)]
+
+
+def batching_for(model: ModelSettings, recognizer: Recognizer) -> Batching:
+    """How many frames go through the networks together; a CPU gains nothing by it."""
+    usual = _GPU_BATCH if recognizer.device.startswith("cuda") else 1
+    return Batching(model.batch or usual, model.batch_wait_s)
 
 
 def cadence_for(settings: CadenceSettings, source: SourceInfo) -> Cadence | None:

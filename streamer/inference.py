@@ -56,7 +56,7 @@ class Inference:
         stop: once set, frames that still wait are left unlabelled, so that the end comes soon.
         lanes: one recognizer for each thread.
         cadence: makes what decides when a source's segmentations are reused; None where they never are.
-        batching: of frames that wait at the same time; only where segmentations are not reused.
+        batching: of frames that wait at the same time.
     """
 
     def __init__(
@@ -134,16 +134,18 @@ class Inference:
 
     def _predict(self, lane: Recognizer, jobs: Sequence[_Job]) -> Sequence[Prediction | None]:
         """What the networks say of each item that is a frame; None for what is none, and after `stop`."""
-        frames = [job.item for job in jobs if isinstance(job.item, Frame)]
-        if self._stop.is_set() or not frames:
-            for job in jobs:
-                if job.key is not None and not job.reused:
-                    job.key.cancel()
+        own = [job for job in jobs if job.key is not None and not job.reused]
+        if self._stop.is_set():
+            for job in own:
+                job.key.cancel()  # type: ignore[union-attr]
             return [None] * len(jobs)
-        if jobs[0].key is not None:
-            return [_predict_by_key(lane, job) for job in jobs]
-        found = iter(lane.predict_batch([frame.image for frame in frames]))
-        return [next(found) if isinstance(job.item, Frame) else None for job in jobs]
+        _make_keys(lane, own)
+        alone = [job.item.image for job in jobs if isinstance(job.item, Frame) and job.key is None]
+        found = iter(lane.predict_batch(alone) if alone else ())
+        return [
+            None if not isinstance(job.item, Frame) else next(found) if job.key is None else _by_key(lane, job)
+            for job in jobs
+        ]
 
     def _finish(self, job: _Job, prediction: Prediction | None) -> None:
         item = job.item
@@ -156,18 +158,24 @@ class Inference:
             self._deliver(track.advance(item, prediction, self._drops[item.source](), job.reused))
 
 
-def _predict_by_key(lane: Recognizer, job: _Job) -> Prediction | None:
-    """Name a frame with the segmentation of its key, which is made here if it is the frame's own."""
+def _make_keys(lane: Recognizer, jobs: Sequence[_Job]) -> None:
+    """Segment the frames that later ones may be named with; those wait for it, in whatever lane."""
+    keys = [job.key for job in jobs if job.key is not None]
+    try:
+        segmentations = lane.segment_batch([job.item.image for job in jobs if isinstance(job.item, Frame)])
+    except BaseException as error:
+        for key in keys:
+            key.set_exception(error)
+        raise
+    for key, segmentation in zip(keys, segmentations, strict=True):
+        key.set_result(segmentation)
+
+
+def _by_key(lane: Recognizer, job: _Job) -> Prediction | None:
+    """Name a frame with the segmentation of its key."""
     assert isinstance(job.item, Frame)
     assert job.key is not None
-    picture = job.item.image
-    if not job.reused:
-        try:
-            job.key.set_result(lane.segment(picture))
-        except BaseException as error:
-            job.key.set_exception(error)
-            raise
     try:
-        return lane.predict_with(picture, job.key.result())
+        return lane.predict_with(job.item.image, job.key.result())
     except CancelledError:
         return None  # the run stops

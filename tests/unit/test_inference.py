@@ -157,3 +157,14 @@ def test_a_batch_does_not_wait_longer_than_it_may_for_frames_that_do_not_come():
     channel.close()
     thread.join(DEADLINE_S)
     assert recognizer.batches == [1]
+
+
+def test_batches_with_and_without_segmentations_to_reuse():
+    recognizer = Counting()
+    levels = [100, 100, 200, 200, 200, 100]
+    out = states(
+        serve([frame(i, v) for i, v in enumerate(levels)], recognizer, cadence=Cadence(0.01, 9), batching=Batching(3))
+    )
+    assert [state.reused for state in out] == [False, True, False, True, True, False]
+    assert sum(recognizer.batches) == 3
+    assert max(recognizer.batches) == 2
