@@ -141,7 +141,7 @@ class Pace:
         if last is None:
             self._last, self._last_s = observation, seconds
             return Step(0.0, 1.0, cut=False)
-        if not observation.cut and (observation.repeated or _same(last, observation)):
+        if not observation.cut and _same(last, observation):
             return None
         passed = max(0.0, seconds - self._last_s)
         self._last, self._last_s = observation, max(self._last_s, seconds)

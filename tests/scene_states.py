@@ -8,6 +8,7 @@ import numpy as np
 
 from models.prediction import Prediction
 from models.smoothing.base import Belief
+from models.transitions import Moment, Transition
 from streamer.frame import Frame
 from streamer.sources.base import SourceInfo
 from streamer.state import Drops, ModelIdentity, SceneState
@@ -43,6 +44,7 @@ def make_state(
 ) -> SceneState:
     """A state whose stable scene is `scene` with probability `p`; the frame alone says `raw`."""
     index = LABELS.index(scene)
+    here = Moment(seq, pts, float(pts * time_base))
     return SceneState(
         frame=Frame(gradient(64, 48) if image is None else image, pts, time_base, seq, "clip", epoch, 0, "file"),
         seq=seq,
@@ -55,6 +57,7 @@ def make_state(
         model=ModelIdentity("scene18", "a" * 64, "b" * 64, "lite_fpn"),
         smoother={"kind": "exponential"},
         groups={},
+        transition=Transition("hard", here, here) if cut else None,
     )
 
 

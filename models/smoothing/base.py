@@ -21,7 +21,6 @@ class Observation:
         epoch: pts compare only within an epoch; a new one resets the smoother.
         cut: the picture changed hard here, so the past says little about the present.
         p_unknown: probability that the picture shows none of the scenes; None where the model has no such.
-        repeated: the picture is the same as the one before, so it tells nothing new.
     """
 
     probabilities: FloatArray
@@ -30,7 +29,6 @@ class Observation:
     epoch: int
     cut: bool = False
     p_unknown: float | None = None
-    repeated: bool = False
 
     @property
     def seconds(self) -> float:
