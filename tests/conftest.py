@@ -22,7 +22,7 @@ if "SCENE_STREAMER_CACHE" not in os.environ:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logs_as_they_were():
     """The command line sends the log to its own stderr; other tests want to see it."""
     logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]

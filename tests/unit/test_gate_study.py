@@ -13,8 +13,9 @@ from tools.data.manifest import ManifestError
 from tools.train.class_maps import class_shares, dense_maps
 from tools.train.gate_designs import DESIGNS, FEATURES, MAP_SIDE, PLACES
 from tools.train.gate_study import summary
-from tools.train.masks import camvid_accuracy
+from tools.train.masks import camvid_accuracy, corrected
 from tools.train.scoring import find_offsets
+from tools.train.teacher import SIDE
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -75,5 +76,23 @@ def test_pixels_are_compared_in_ade20k_ids(tmp_path: Path):
 def test_a_mask_of_another_size_is_named(tmp_path: Path):
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((4, 6, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "a_mask.png"), np.zeros((2, 2), np.uint8))
-    with pytest.raises(ManifestError, match=r"a_mask\.png: a mask of 6x4 pixels is expected"):
+    with pytest.raises(ManifestError, match=r"a_mask\.png is of another size than its picture"):
         camvid_accuracy(tmp_path, {})
+
+
+def test_a_mask_overrules_the_teacher_where_it_names_a_class(tmp_path: Path):
+    mask = np.full((SIDE, SIDE), 11, np.uint8)  # void, of which the teacher keeps the word
+    mask[:, : SIDE // 2] = 3  # road
+    cv2.imwrite(str(tmp_path / "a_mask.png"), mask)
+    labels, scores = np.full((SIDE, SIDE, 3), 5, np.uint8), np.full((SIDE, SIDE, 3), 85, np.uint8)
+    taught, sure = corrected(tmp_path / "a.jpg", labels, scores)
+    assert (taught[:, : SIDE // 2, 0] == 7).all()
+    assert (sure[:, : SIDE // 2, 0] == 255).all()
+    np.testing.assert_array_equal(taught[:, SIDE // 2 :], labels[:, SIDE // 2 :])
+    np.testing.assert_array_equal(sure[:, SIDE // 2 :], scores[:, SIDE // 2 :])
+
+
+def test_a_picture_to_learn_from_needs_its_mask(tmp_path: Path):
+    maps = np.zeros((SIDE, SIDE, 3), np.uint8)
+    with pytest.raises(ManifestError, match=r"a_mask\.png"):
+        corrected(tmp_path / "a.jpg", maps, maps)
