@@ -95,7 +95,7 @@ class CadenceSettings(Section):
     """Reuse of segmentations while the picture changes little (see `models.cadence`)."""
 
     enabled: bool | Literal["auto"] = Field("auto", description="auto: for live sources, not for recordings")
-    threshold: Share = Field(0.012, description="change since the segmented picture, of full scale")
+    threshold: Share = Field(0.02, description="change since the segmented picture, of full scale")
     max_age_s: Positive = Field(0.5, description="a segmentation older than that is not reused")
 
 
