@@ -243,6 +243,6 @@ def test_what_is_done_is_left_alone(clip, tmp_path):
 def test_history_keeps_all_that_a_smoother_sees():
     """A field of `Observation` that is not recorded would be missing when a job is resumed."""
     recorded = {"probabilities": "probabilities", "pts": "pts", "time_base": "time_base", "epoch": "epochs"}
-    recorded |= {"cut": "cuts", "p_unknown": "p_unknown"}
+    recorded |= {"cut": "transitions", "p_unknown": "p_unknown"}
     assert set(recorded) == set(Observation.__slots__)
     assert set(recorded.values()) <= set(History.__slots__)

@@ -118,7 +118,7 @@ def evaluate(
         _evaluate_model(pictures, model or "scene18", backend, device, computing, names, unknowns, as_json, predictions)
         return
     if any(option is not None for option in (model, backend, precision)):
-        raise typer.BadParameter("--model, --backend and --precision do not go with --checkpoint, which runs on torch")
+        raise typer.BadParameter("--model, --backend, --precision do not go with --checkpoint: it is torch")
     if corruptions is not None:
         raise typer.BadParameter("--corruptions goes with --model; with --checkpoint pictures are shown as they are")
     if unknowns is not None:
