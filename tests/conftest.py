@@ -24,10 +24,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were():
-    """The command line sends the log to its own stderr; other tests want to see it."""
-    logs = [logging.getLogger(room) for room in ("config", "models", "streamer", "tools")]
-    before = [(log, log.handlers, log.propagate, log.level) for log in logs]
+    """The command line sends the log to its own stderr; other tests want to see it. A fixture of a whole module may have
+    called it too, so the log is set right before each test as well.
+    """
+    _reset_logs()
     yield
-    for log, handlers, propagate, level in before:
-        log.handlers, log.propagate = handlers, propagate
-        log.setLevel(level)
+    _reset_logs()
+
+
+def _reset_logs() -> None:
+    for room in ("config", "models", "streamer", "tools"):
+        log = logging.getLogger(room)
+        log.handlers, log.propagate = [], True
+        log.setLevel(logging.NOTSET)
