@@ -24,8 +24,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def logs_as_they_were():
-    """The command line sends the log to its own stderr; other tests want to see it. A fixture of a whole module may have
-    called it too, so the log is set right before each test as well.
+    """The command line sends the log to its own stderr; other tests want to see it.
+
+    A fixture of a whole module may have called it too, so the log is set right before each test as well.
     """
     _reset_logs()
     yield
