@@ -34,6 +34,8 @@ def logs_as_they_were():
 
 
 def _reset_logs() -> None:
+    for handler in logging.getLogger().handlers:  # pytest's own: a library that tests load raises their level
+        handler.setLevel(logging.NOTSET)
     for room in ("config", "models", "streamer", "tools"):
         log = logging.getLogger(room)
         log.handlers, log.propagate = [], True
