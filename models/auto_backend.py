@@ -11,7 +11,6 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from config.folders import cache_folder
 from config.schema import Precision
 from models.backends import BACKENDS
 from models.backends.base import Backend
+from models.cores import processor_name, usable_cores
 from models.package import ModelPackage
 
 __all__ = ["Choice", "choose"]
@@ -98,8 +98,8 @@ def cache_key(
         "files": {part: entry.sha256 for part, entry in package.manifest.files.items()},
         "candidates": [str(candidate) for candidate in candidates],
         "versions": {name: version(name) for name in sorted({"numpy", *(c.engine for c in candidates)})},
-        "processor": _processor(),
-        "cores": _cores(),
+        "processor": processor_name(),
+        "cores": usable_cores(),
         "asked": [threads, precision, lanes],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -113,7 +113,7 @@ def _candidates(package: ModelPackage, device: str, threads: int | None, precisi
     # With two threads a core, one a core is often the better number; and a quota may leave fewer than can be seen.
     counts = [threads]
     if threads is None:
-        counts = [_cores()] if _cores() < _FEW_CORES else [_cores(), _cores() // 2]
+        counts = [usable_cores()] if usable_cores() < _FEW_CORES else [usable_cores(), usable_cores() // 2]
     return [Choice(engine=e, precision=p, threads=n) for e in engines for p in precisions for n in counts]
 
 
@@ -186,15 +186,3 @@ def _write(path: Path, key: str, choice: Choice) -> bool:
     except OSError:
         return False
     return True
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - streams, one line of it is read
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

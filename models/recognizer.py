@@ -144,7 +144,7 @@ class JointRecognizer(Recognizer):
 
     def segment_batch(self, pictures: Sequence[Picture]) -> list[Segmentation]:
         """See `Recognizer.segment_batch`."""
-        return self.predict_batch(pictures) if pictures else []
+        return self.predict_batch(pictures)
 
     def predict_with(self, picture: Picture, segmentation: Segmentation) -> Prediction:  # noqa: ARG002
         """See `Recognizer.predict_with`."""

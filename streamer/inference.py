@@ -139,7 +139,8 @@ class Inference:
             for job in own:
                 job.key.cancel()  # type: ignore[union-attr]
             return [None] * len(jobs)
-        _make_keys(lane, own)
+        if own:
+            _make_keys(lane, own)
         alone = [job.item.image for job in jobs if isinstance(job.item, Frame) and job.key is None]
         found = iter(lane.predict_batch(alone) if alone else ())
         return [

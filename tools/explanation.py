@@ -15,6 +15,7 @@ from streamer.errors import OutputError, UserError
 from streamer.files import write_bytes
 from streamer.frame import Picture
 from streamer.tint import SPAN_OF_ACTIVATION, SPAN_OF_GATE, heat
+from tools.stems import same_stem
 
 _SHOWN = 8
 _AGAINST = 2  # of those shown, the ones that may speak against the scene
@@ -61,14 +62,11 @@ def check_stems(pictures: Sequence[Path]) -> None:
     Raises:
         UserError: two of them; the message names both.
     """
-    seen: dict[str, Path] = {}
-    for picture in pictures:
-        other = seen.setdefault(picture.stem.casefold(), picture)
-        if other is not picture:
-            raise UserError(
-                f"{other} and {picture} would both become {picture.stem}.activation.png; explain them one by one "
-                "with different --explain-dir folders"
-            )
+    if pair := same_stem(pictures):
+        raise UserError(
+            f"{pair[0]} and {pair[1]} would both become {pair[1].stem}.activation.png; explain them one by one "
+            "with different --explain-dir folders"
+        )
 
 
 def write_heat_maps(explanation: Explanation, picture: Picture, stem: str, folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from streamer.errors import UserError
+from tools.stems import same_stem
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv"}
@@ -39,12 +40,8 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _check_stems(videos: Iterable[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for video in videos:
-        # Without regard to case: some disks have none.
-        other = seen.setdefault(video.stem.casefold(), video)
-        if other is not video:
-            raise UserError(
-                f"{other} and {video} would both become {video.stem}{_RESULT}...; "
-                "annotate them one by one with different -o folders, or rename one"
-            )
+    if pair := same_stem(videos):
+        raise UserError(
+            f"{pair[0]} and {pair[1]} would both become {pair[1].stem}{_RESULT}...; "
+            "annotate them one by one with different -o folders, or rename one"
+        )

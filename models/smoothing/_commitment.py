@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.smoothing.base import Belief
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -37,6 +39,28 @@ class Commitment:
     cut_s: float = -math.inf
     challenger: int | None = None
     challenger_s: float = 0.0
+
+    def belief(
+        self,
+        probabilities: NDArray[np.float64],
+        now_s: float,
+        *,
+        changed: bool,
+        unknown: bool,
+        p_unknown: float | None,
+    ) -> Belief:
+        """What is held true at `now_s`, with probabilities (C,) over time; the others as in `Belief`."""
+        return Belief(
+            probabilities=probabilities.astype(np.float32),
+            scene=self.scene,
+            p=float(probabilities[self.scene]),
+            since_pts=self.since_pts,
+            dwell_s=max(0.0, now_s - self.since_s),
+            changed=changed,
+            held=int(probabilities.argmax()) != self.scene,
+            unknown=unknown,
+            p_unknown=p_unknown,
+        )
 
     def decide(self, shares: NDArray[np.float64], credible: bool, pts: int, now_s: float, cut: bool) -> bool:
         """Let a challenger take over where the evidence is clear; True if it did.

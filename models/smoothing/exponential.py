@@ -85,16 +85,11 @@ class ExponentialSmoother(Smoother):
                 observation.seconds,
                 observation.cut,
             )
-        smoothed, commitment = track.weighted / track.weight, track.commitment
         self._believe(track, _known(track))
-        return Belief(
-            probabilities=smoothed.astype(np.float32),
-            scene=commitment.scene,
-            p=float(smoothed[commitment.scene]),
-            since_pts=commitment.since_pts,
-            dwell_s=max(0.0, observation.seconds - commitment.since_s),
+        return track.commitment.belief(
+            track.weighted / track.weight,
+            observation.seconds,
             changed=changed,
-            held=int(smoothed.argmax()) != commitment.scene,
             unknown=track.unknown,
             p_unknown=track.strange / track.weight if track.asks else None,
         )

@@ -141,7 +141,13 @@ class HiddenMarkovSmoother(Smoother):
                 track.scenes[:-1], bool(track.belief[-1] <= 0.5), observation.pts, observation.seconds, observation.cut
             )
         track.unknown = now_unknown(track.belief[-1], track.unknown, self.params.unknown_margin)
-        return _belief(track, observation, changed)
+        return track.commitment.belief(
+            track.scenes[:-1],
+            observation.seconds,
+            changed=changed,
+            unknown=track.unknown,
+            p_unknown=None if observation.p_unknown is None else float(track.belief[-1]),
+        )
 
     def describe(self) -> Mapping[str, object]:
         """Kind and parameters, the threshold as it is in force; no matrices, which would fill every message."""
@@ -198,21 +204,6 @@ def if_known(log_evidence: Doubles) -> Doubles:
 def now_unknown(p: float, before: bool, margin: float) -> bool:
     """Whether unknown is held true; two thresholds, so that a probability near one half does not make it flicker."""
     return bool(p > 0.5 - margin if before else p > 0.5 + margin)
-
-
-def _belief(track: _Track, observation: Observation, changed: bool) -> Belief:
-    commitment, scenes = track.commitment, track.scenes[:-1]
-    return Belief(
-        probabilities=scenes.astype(np.float32),
-        scene=commitment.scene,
-        p=float(scenes[commitment.scene]),
-        since_pts=commitment.since_pts,
-        dwell_s=max(0.0, observation.seconds - commitment.since_s),
-        changed=changed,
-        held=int(scenes.argmax()) != commitment.scene,
-        unknown=track.unknown,
-        p_unknown=None if observation.p_unknown is None else float(track.belief[-1]),
-    )
 
 
 def build(params: Params, *, unknown_threshold: float = 0.0) -> HiddenMarkovSmoother:

@@ -55,7 +55,8 @@ def annotated(folder: Path, **smoother) -> Path:
             film.mux(stream.encode(frame))
         film.mux(stream.encode(None))
     recognizer = JointRecognizer(find_package("scene18"), Unsure())
-    settings = Settings.model_validate({"smoother": smoother} if smoother else {})
+    # What `Unsure` says depends on the order in which it is asked, so frames go one at a time.
+    settings = Settings.model_validate({"model": {"lanes": 1}} | ({"smoother": smoother} if smoother else {}))
     return next(p for p in annotate_file(video, folder, settings, recognizer).files if p.suffix == ".jsonl")
 
 

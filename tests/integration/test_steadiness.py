@@ -9,11 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import SCENES, breaks_at, fake_recognizer
+from fakes import breaks_at, brightness, fake_recognizer
 
 import models
 from config.schema import CutSettings, PluginChoice
-from models.package import find_package
 from tools.commands import run_command_line
 from tools.steadiness import making
 from tools.steadiness.making import Plan, draw_list, make_list, pictures_of, video_names
@@ -23,13 +22,6 @@ from tools.steadiness.report import compare, write_report
 from tools.walkthrough.truth import read_truth, truth_path
 
 SMALL = Plan(segments=4, per_video=2, segment_seconds=Fraction(2), size=(64, 48), fps=Fraction(10))
-PACKAGE = find_package("scene18")
-
-
-def brightness(scene: str) -> int:
-    """The grey that the stand-in for the networks takes for a scene (see `fakes`)."""
-    place = (PACKAGE.labels.index(scene) + 0.5) / SCENES * 4.5 - 2
-    return round(255 * (PACKAGE.preprocess.mean[0] + PACKAGE.preprocess.std[0] * place))
 
 
 GREYS = {scene: brightness(scene) for scene in ("entrance_hall", "forest", "highway")}

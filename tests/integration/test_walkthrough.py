@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import typer
-from fakes import SCENES, fake_recognizer
+from fakes import SCENES, brightness, fake_recognizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import models
-from models.package import find_package
 from streamer.errors import OutputError
 from tools.commands import run_command_line
 from tools.commands.walkthrough import walkthrough
@@ -29,15 +28,6 @@ from tools.walkthrough.predicting import measure_video, read_truths, report
 from tools.walkthrough.rendering import Film, SensorNoise, blend, picture_reader, render
 from tools.walkthrough.truth import TruthError, read_truth, truth_of, truth_path
 from tools.walkthrough.writing import write_walkthrough
-
-PACKAGE = find_package("scene18")
-
-
-def brightness(scene: str) -> int:
-    """The grey that the stand-in for the networks takes for a scene (see `fakes`)."""
-    place = (PACKAGE.labels.index(scene) + 0.5) / SCENES * 4.5 - 2
-    return round(255 * (PACKAGE.preprocess.mean[0] + PACKAGE.preprocess.std[0] * place))
-
 
 BRIGHTNESS = {scene: brightness(scene) for scene in ("entrance_hall", "forest", "highway")}
 

@@ -89,7 +89,8 @@ def test_other_wishes_are_measured_for_themselves(other, cache, engines):
 
 
 @pytest.mark.parametrize(
-    ("what", "value"), [("version", lambda name: "2.0"), ("_processor", lambda: "another"), ("_cores", lambda: 64)]
+    ("what", "value"),
+    [("version", lambda name: "2.0"), ("processor_name", lambda: "another"), ("usable_cores", lambda: 64)],
 )
 def test_another_machine_or_library_is_measured_for_itself(what, value, cache, engines, monkeypatch):
     choose(PACKAGE, **ASKED)
@@ -133,7 +134,7 @@ def test_where_there_is_nothing_to_choose_from_nothing_is_measured(cache, engine
 def test_half_the_cores_are_tried_where_there_are_many(cache, engines, monkeypatch):
     seen = []
     monkeypatch.setattr(auto_backend, "_built", lambda package, device, choice, lanes: seen.append(choice.threads))
-    monkeypatch.setattr(auto_backend, "_cores", lambda: 16)
+    monkeypatch.setattr(auto_backend, "usable_cores", lambda: 16)
     choose(PACKAGE, **ASKED | {"threads": None})
     assert set(seen) == {16, 8}
 

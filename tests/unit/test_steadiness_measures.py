@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from truth_parts import span, transition
 
 from models.smoothing.base import Observation
 from models.transitions import Moment, Transition
@@ -15,26 +16,9 @@ from tools.steadiness.measures import Delay, Steadiness, Walk, total
 from tools.steadiness.methods import Case, equal_delay, in_a_row, measured, raw_labels, smoothed
 from tools.steadiness.report import compare
 from tools.steadiness.tuning import GRIDS, score, tune
-from tools.walkthrough.truth import SegmentTruth, ShotTruth, TransitionTruth, Truth
+from tools.walkthrough.truth import SegmentTruth, ShotTruth, Truth
 
 NAMES = ("coast", "kitchen")
-
-
-def span(start: int, end: int) -> dict:
-    return {"start_pts": start, "end_pts": end, "start_s": start / 10, "end_s": end / 10}
-
-
-def transition(kind: str, start: int, end: int, from_scene: str, to_scene: str) -> TransitionTruth:
-    middle = (start + end) // 2
-    return TransitionTruth(
-        kind=kind,
-        **span(start, end),
-        midpoint_pts=middle,
-        midpoint_s=middle / 10,
-        from_scene=from_scene,
-        to_scene=to_scene,
-        changes_scene=from_scene != to_scene,
-    )
 
 
 # Ten ticks a second, two frames: coast, a dissolve of 2 s to a kitchen, a hard cut to a coast. 15 s in all.

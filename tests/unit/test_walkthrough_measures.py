@@ -9,32 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from truth_parts import span, transition
 
 from models.prediction import Prediction
 from tools.walkthrough.measures import Tally, differs_from_before, pairs_of, tally_scenes, total
 from tools.walkthrough.predicting import called_unknown
-from tools.walkthrough.truth import SegmentTruth, ShotTruth, TransitionTruth, Truth
+from tools.walkthrough.truth import SegmentTruth, ShotTruth, Truth
 
 RELAXED = settings(deadline=None, max_examples=50)  # a busy machine is no failure
 NAMES = ("coast", "kitchen")
 COAST, KITCHEN = 0, 1
-
-
-def span(start: int, end: int) -> dict:
-    return {"start_pts": start, "end_pts": end, "start_s": start / 10, "end_s": end / 10}
-
-
-def transition(kind: str, start: int, end: int, from_scene: str, to_scene: str) -> TransitionTruth:
-    middle = (start + end) // 2
-    return TransitionTruth(
-        kind=kind,
-        **span(start, end),
-        midpoint_pts=middle,
-        midpoint_s=middle / 10,
-        from_scene=from_scene,
-        to_scene=to_scene,
-        changes_scene=from_scene != to_scene,
-    )
 
 
 # Ten ticks a second. Two pictures of a coast with a dissolve of 10 ticks between them, a dissolve of 20 to a kitchen,

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from models.cores import usable_cores
+from models.cores import processor_name, usable_cores
 
 _LIBRARIES = ("scene-streamer", "openvino", "torch", "av", "numpy", "opencv-python-headless", "pyzmq")
 
@@ -16,7 +16,7 @@ _LIBRARIES = ("scene-streamer", "openvino", "torch", "av", "numpy", "opencv-pyth
 def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, memory, load, and the versions of what takes the time."""
     found = {
-        "processor": _first_value(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "cores": usable_cores(),
         "memory_gb": _memory_gb(),
         "load_1_min": round(os.getloadavg()[0], 2),
@@ -35,14 +35,9 @@ def _version(library: str) -> str | None:
 
 
 def _memory_gb() -> float | None:
-    kilobytes = _first_value(Path("/proc/meminfo"), "MemTotal")
-    return None if kilobytes is None else round(int(kilobytes.split()[0]) / 1e6, 1)
-
-
-def _first_value(table: Path, key: str) -> str | None:
-    """What stands behind `key :` where that first begins a line; None without such a file or line."""
     try:
-        lines = table.read_text(encoding="utf-8").splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), None)
+    kilobytes = next((line.split()[1] for line in lines if line.startswith("MemTotal:")), None)
+    return None if kilobytes is None else round(int(kilobytes) / 1e6, 1)

@@ -113,8 +113,8 @@ def benchmark(
 
 def _measure(plan: Plan, as_json: bool, output: Path | None) -> None:
     from tools.benchmark.measure import measure
-    from tools.benchmark.process import sigterm_as_interrupt
     from tools.benchmark.table import lines
+    from tools.signals import sigterm_as_interrupt
 
     with _written(output) as write, sigterm_as_interrupt():
         report = measure(plan)

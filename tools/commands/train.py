@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import signal
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -204,6 +200,7 @@ def _train_own(
     force: bool,
 ) -> None:
     _need(_LIBRARIES_OWN)
+    from tools.signals import sigterm_as_interrupt
     from tools.train.own.pictures import read_folder, read_table
     from tools.train.own.report import report_lines
     from tools.train.own.run import Settings, train_own_scenes
@@ -214,27 +211,13 @@ def _train_own(
         assert manifest is not None
         own = read_table(manifest, root)
     given = {key: value for key, value in settings.items() if value is not None}
-    with _ended_cleanly():
+    with sigterm_as_interrupt():
         report = train_own_scenes(
             own, output, start=start, name=name, settings=Settings(**given), force=force, say=_say
         )
     for line in report_lines(report):
         typer.echo(line)
     typer.echo(f"wrote {output / 'model'} and {output / 'report.json'}")
-
-
-@contextlib.contextmanager
-def _ended_cleanly() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, so that gigabytes of features do not stay behind."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:

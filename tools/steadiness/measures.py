@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tools.walkthrough.measures import Ints, differs_from_before
+from tools.walkthrough.measures import Ints, differs_from_before, share
 from tools.walkthrough.truth import Truth
 
 TOLERANCE_S = 1.0
@@ -64,8 +64,8 @@ class Steadiness:
         other = [delay for delay in self.delays if delay.kind != "cut"]
         segments = self.true_segments + self.said_segments
         return {
-            "accuracy": _share(self.right_s, self.known_s),
-            "flips_per_minute": _share(60 * self.flips, self.seconds),
+            "accuracy": share(self.right_s, self.known_s),
+            "flips_per_minute": share(60 * self.flips, self.seconds),
             "delay_p50_s": _percentile(self.delays, 50),
             "cut_delay_p50_s": _percentile(hard, 50),
             "cut_delay_p95_s": _percentile(hard, 95),
@@ -73,7 +73,7 @@ class Steadiness:
             "other_delay_p95_s": _percentile(other, 95),
             "clear_cut_delay_p95_s": _percentile([delay for delay in hard if delay.clear], 95),
             "clear_other_delay_p95_s": _percentile([delay for delay in other if delay.clear], 95),
-            "segment_f1": _share(2 * self.matched, segments),
+            "segment_f1": share(2 * self.matched, segments),
             "changes": len(self.delays),
             "missed": self.missed,
             "left_out": self.left_out,
@@ -191,7 +191,3 @@ def _percentile(delays: Sequence[Delay], percent: float) -> float | None:
     if not delays:
         return None
     return round(float(np.percentile([delay.seconds for delay in delays], percent, method="inverted_cdf")), 4)
-
-
-def _share(part: float, whole: float) -> float | None:
-    return round(part / whole, 6) if whole > 0 else None

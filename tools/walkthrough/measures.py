@@ -49,12 +49,12 @@ class Tally:
         return {
             "frames": self.frames,
             "seconds": round(self.seconds, 6),
-            "accuracy": _share(self.right_s, self.named_s),
-            "flips": _share(self.flips, self.pairs),
-            "flips_per_minute": _share(60 * self.flips, self.paired_s),
-            "unknown": _share(self.unknown_s, self.seconds),
-            "unknown_flips": _share(self.unknown_flips, self.pairs),
-            "unknown_flips_per_minute": _share(60 * self.unknown_flips, self.paired_s),
+            "accuracy": share(self.right_s, self.named_s),
+            "flips": share(self.flips, self.pairs),
+            "flips_per_minute": share(60 * self.flips, self.paired_s),
+            "unknown": share(self.unknown_s, self.seconds),
+            "unknown_flips": share(self.unknown_flips, self.pairs),
+            "unknown_flips_per_minute": share(60 * self.unknown_flips, self.paired_s),
         }
 
 
@@ -121,5 +121,6 @@ def differs_from_before(values: NDArray[np.int64] | NDArray[np.bool_]) -> Bools:
     return changed
 
 
-def _share(part: float, whole: float) -> float | None:
+def share(part: float, whole: float) -> float | None:
+    """Part of a whole, to six digits; None of nothing."""
     return round(part / whole, 6) if whole > 0 else None
