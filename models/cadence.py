@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cuts import reduced
+
 _WIDTH: Final = 64
 _HEIGHT: Final = 36
 _BLOCK: Final = 4  # thumbnail pixels; the parts are 16 x 9 blocks
@@ -62,6 +64,4 @@ def change(before: Thumbnail, after: Thumbnail) -> float:
 def thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
     """A 36×64 grey reduction of `picture` (H×W×3 uint8 RGB)."""
     # Green stands for grey: it has most of the luminance, and one channel is a third of the work.
-    step = max(1, min(picture.shape[0] // (2 * _HEIGHT), picture.shape[1] // (2 * _WIDTH)))
-    small = cv2.resize(picture[::step, ::step, 1], (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
+    return reduced(picture[..., 1], _WIDTH, _HEIGHT, samples=2)

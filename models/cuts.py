@@ -53,7 +53,14 @@ class CutDetector:
 
 def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.int16]:
     """An 18×32×3 reduction of `picture` (H×W×3 uint8), int16 so that differences do not wrap."""
-    # Skipping pixels first costs nothing and leaves the area average little to do, also at 4K.
-    step = max(1, min(picture.shape[0] // (4 * _HEIGHT), picture.shape[1] // (4 * _WIDTH)))
-    small = cv2.resize(picture[::step, ::step], (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
-    return small.astype(np.int16)
+    return reduced(picture, _WIDTH, _HEIGHT, samples=4).astype(np.int16)
+
+
+def reduced(picture: NDArray[np.uint8], width: int, height: int, samples: int) -> NDArray[np.uint8]:
+    """`picture` (H×W or H×W×3 uint8) at width×height, each pixel the mean of about `samples`² of those it stands for.
+
+    Skipping pixels first costs nothing and leaves the area average little to do, also at 4K.
+    """
+    step = max(1, min(picture.shape[0] // (samples * height), picture.shape[1] // (samples * width)))
+    small = cv2.resize(picture[::step, ::step], (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import pytest
 import webvtt
+from clips import make_clip
+from clips import packets as clip_packets
 from label_files import UNKNOWN, label, labels, write_labels, write_video
 
 from config.labels.scene_colours import UNKNOWN as GREY
@@ -384,3 +386,17 @@ def test_chapters_need_a_video(folder, tmp_path, capsys):
 
 def test_stems():
     assert [stem_of(Path(n)) for n in ("a/clip.labels.jsonl", "watched.jsonl", "x.txt")] == ["clip", "watched", "x.txt"]
+
+
+def test_chapters_leave_everything_else_as_it_is(folder, tmp_path):
+    video, out = tmp_path / "words.mkv", tmp_path / "out.mkv"
+    make_clip(video, subtitles="subrip", font=b"letters", cover=True)
+    add_chapters(video, out, read_recording(folder / "clip.labels.jsonl", folder / "clip.mp4").timeline)
+    for kind in ("audio", "subtitle"):
+        assert clip_packets(out, kind) == clip_packets(video, kind)
+    with av.open(str(video)) as before, av.open(str(out)) as after:
+        streams = [
+            [(stream.type, stream.disposition, stream.metadata.get("language")) for stream in film.streams]
+            for film in (before, after)
+        ]
+    assert streams[0] == streams[1]

@@ -11,13 +11,14 @@ from av.container import InputContainer
 
 from streamer.errors import OutputError
 from streamer.files import PendingFile, output_error
+from streamer.recording import copy_stream
 from streamer.sources._ffmpeg import open_file, video_stream
 from streamer.spans import SceneTimeline, Span
 from tools.timeline.words import title
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_COPIED = ("video", "audio", "subtitle")
+_COPIED = ("video", "audio", "subtitle", "attachment")
 _FINEST = 1_000_000
 """The largest denominator of a time base that chapters get: finer ticks overflow where MP4 has 32 bits."""
 
@@ -77,10 +78,10 @@ def _copy(source: InputContainer, path: Path, target: Path, timeline: SceneTimel
     form = _format(target)
     try:
         with av.open(str(path), "w", format=form, options=_options(source, form)) as copy:
-            streams = {s.index: copy.add_stream_from_template(s) for s in source.streams if s.type in _COPIED}
+            streams = {s.index: copy_stream(copy, s) for s in source.streams if s.type in _COPIED}
             copy.metadata.update(source.metadata)
             copy.set_chapters(_chapters(timeline, Fraction(source.start_time or 0, av.time_base)))
-            for packet in source.demux([source.streams[index] for index in streams]):
+            for packet in source.demux([s for s in source.streams if s.index in streams and s.type != "attachment"]):
                 if packet.dts is not None:  # the empty packet at the end
                     packet.stream = streams[packet.stream.index]
                     copy.mux(packet)
