@@ -6,7 +6,6 @@ first start takes minutes.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from models.backends.base import Array, Backend, BackendParams, NetworkOutput, Pictures, precision_for
+from models.cores import usable_cores
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.preprocess import Preprocess
@@ -168,7 +168,9 @@ def _session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
     # The threads of the lanes work as well, each on its own pictures, beside those that all of them share.
-    options.intra_op_num_threads = max(1, (params.threads or _cores()) - params.lanes + 1)
+    options.intra_op_num_threads = max(1, (params.threads or usable_cores()) - params.lanes + 1)
+    # Threads that wait for the next picture in a loop would take the cores from decoding, and from other libraries.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     kind, _, number = device.partition(":")
@@ -220,7 +222,3 @@ def _device(wanted: str) -> str:
 def _precision(device: str, params: Params, held: Sequence[str] = ("f32",)) -> str:
     known = ("f32", "f16") if device.startswith("tensorrt") else ("f32",)
     return precision_for("onnxruntime", device, params.precision, known, held)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
