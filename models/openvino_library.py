@@ -16,5 +16,5 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino as ov  # noqa: E402
 
 # A tensor's first look at its data fills a static variable of the library and lets go of Python's lock meanwhile. Two
-# threads that come there first wait for each other for ever, one for the variable, one for the lock. So it is done here.
+# threads that come there first wait for each other for ever, one for each of the two. So it happens here, once.
 _ = ov.Tensor(ov.Type.u8, ov.Shape([1])).data
