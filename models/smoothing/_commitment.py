@@ -20,12 +20,14 @@ class Rules:
         confirm_s: how long it must keep that lead.
         min_dwell_s: how long a scene stands at least.
         cut_window_s: how long after a cut none of these counts: the label has become obsolete.
+        doubtful_margin: lead that a challenger needs while the pictures look like none of the scenes.
     """
 
     margin: float
     confirm_s: float
     min_dwell_s: float
     cut_window_s: float
+    doubtful_margin: float = math.inf
 
 
 @dataclass
@@ -75,10 +77,12 @@ class Commitment:
         if cut:
             self.cut_s = now_s
         leader = int(shares.argmax())
-        # What is itself not to be believed replaces nothing, unless a cut has made the label obsolete.
         loosened = now_s - self.cut_s <= self.rules.cut_window_s
-        clear = shares[leader] - shares[self.scene] >= (0.0 if loosened else self.rules.margin)
-        if leader == self.scene or not clear or not (credible or loosened):
+        if loosened:
+            margin = 0.0
+        else:
+            margin = self.rules.margin if credible else max(self.rules.margin, self.rules.doubtful_margin)
+        if leader == self.scene or shares[leader] - shares[self.scene] < margin:
             self.challenger = None
             return False
         if self.challenger != leader:

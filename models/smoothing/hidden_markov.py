@@ -39,6 +39,8 @@ class Params(PluginParams):
     jumps: where a scene leads to as it ends, a row for each scene and one for unknown, each row summing to 1; any scene
         alike unless given. `models.scene_chain.learn_transitions` learns them.
     margin: lead in probability that a challenger needs over the stable scene.
+    doubtful_margin: the same while unknown is more probable than any scene: a picture between two scenes often looks like
+        none, and the next may go on looking a little so.
     confirm_s: how long it must keep that lead.
     min_dwell_s: how long a scene stands at least.
     cut_window_s: how long after a cut a challenger needs neither.
@@ -48,15 +50,16 @@ class Params(PluginParams):
     """
 
     mean_stay_s: float = Field(default=20.0, gt=0, allow_inf_nan=False)
-    correlation_s: float = Field(default=0.6, gt=0, allow_inf_nan=False)
+    correlation_s: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     p_change_at_cut: float = Field(default=0.05, ge=0, le=1)
     evidence_floor: float = Field(default=0.003, gt=0, le=1)
     unknown_share: float = Field(default=0.05, gt=0, lt=1)
     scene_priors: tuple[float, ...] | None = None
     jumps: tuple[tuple[float, ...], ...] | None = None
     margin: float = Field(default=0.1, ge=0, le=1)
+    doubtful_margin: float = Field(default=0.9, ge=0, le=1)
     confirm_s: float = Field(default=0.0, ge=0)
-    min_dwell_s: float = Field(default=1.0, ge=0)
+    min_dwell_s: float = Field(default=0.5, ge=0)
     cut_window_s: float = Field(default=0.8, ge=0)
     unknown_threshold: float | None = Field(default=None, ge=0, le=1)
     unknown_margin: float = Field(default=0.2, ge=0, lt=0.5)
@@ -167,7 +170,9 @@ class HiddenMarkovSmoother(Smoother):
         log_evidence = evidence.log(observation)
         belief = updated(chain.prior, log_evidence, 1.0)
         if_scene = updated(chain.prior, if_known(log_evidence), 1.0)
-        rules = Rules(params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s)
+        rules = Rules(
+            params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s, params.doubtful_margin
+        )
         commitment = Commitment(rules, int(if_scene.argmax()), observation.pts, observation.seconds)
         return _Track(observation.epoch, chain, evidence, pace, belief, if_scene, commitment)
 

@@ -305,6 +305,17 @@ def test_unknown_is_believed_after_some_frames_and_left_again():
     assert sum(a != b for a, b in pairwise(said)) == 2
 
 
+@pytest.mark.parametrize(("p", "follows"), [(0.9, True), (0.4, False)])
+def test_a_doubtful_picture_changes_the_label_only_on_near_certainty(p, follows):
+    smoother = SMOOTHERS.build("hidden_markov", {"doubtful_margin": 0.9}, unknown_threshold=0.7)
+    for i in range(50):
+        smoother.update(observe(peak(0, 0.9 - 1e-4 * (i % 7)), 40 * i, p_unknown=0.02))
+    for i in range(50, 100):  # 3 scenes: with 0.4 the others have 0.3 each
+        belief = smoother.update(observe(peak(1, p - 1e-4 * (i % 7)), 40 * i, p_unknown=0.95))
+    assert belief.unknown
+    assert (belief.scene == 1) is follows
+
+
 @pytest.mark.parametrize(
     ("params", "hint"),
     [

@@ -21,11 +21,12 @@ GRIDS: Mapping[str, Mapping[str, Sequence[float]]] = {
         "cut_window_s": (0.2, 0.5, 0.8),
     },
     "hidden_markov": {
-        "correlation_s": (0.3, 0.45, 0.6, 0.8, 1.0, 1.4),
+        "correlation_s": (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.4),
         "mean_stay_s": (10.0, 20.0, 40.0, 80.0),
         "p_change_at_cut": (0.05, 0.1, 0.2, 0.35, 0.5),
         "evidence_floor": (0.0003, 0.001, 0.003, 0.01, 0.03),
         "margin": (0.1, 0.2, 0.4, 0.6),
+        "doubtful_margin": (0.5, 0.8, 0.9, 1.0),
         "confirm_s": (0.0, 0.1, 0.2, 0.4),
         "min_dwell_s": (0.0, 0.5, 1.0),
         "cut_window_s": (0.0, 0.2, 0.5, 0.8),
