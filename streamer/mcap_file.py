@@ -74,11 +74,19 @@ def mcap_messages(path: Path, stream: BinaryIO) -> Iterator[bytes]:
 def _records(path: Path, stream: BinaryIO) -> Iterator[McapRecord]:
     import zstandard
     from mcap.exceptions import InvalidMagic, McapError
-    from mcap.stream_reader import StreamReader
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader, breakup_chunk
 
-    reader = StreamReader(_Exact(stream), validate_crcs=True, record_size_limit=_LARGEST_RECORD)  # type: ignore[arg-type]
+    exact: Any = _Exact(stream)
+    reader = StreamReader(exact, emit_chunks=True, validate_crcs=True, record_size_limit=_LARGEST_RECORD)
     try:
-        yield from reader.records
+        for record in reader.records:
+            if not isinstance(record, Chunk):
+                yield record
+            elif record.uncompressed_size <= _LARGEST_RECORD:
+                yield from breakup_chunk(record, validate_crc=True)
+            else:
+                raise LabelFileError(f"{path} is damaged: a chunk claims {record.uncompressed_size} bytes")
     except InvalidMagic:
         raise LabelFileError(f"{path} is no MCAP file") from None
     # What the library and those that decompress for it say of damaged bytes.
