@@ -14,7 +14,7 @@ from config.faults import describe
 from streamer.errors import LabelFileError
 from streamer.message import VERSION
 from streamer.message_file import Recorded, read_messages
-from streamer.spans import Moment
+from streamer.spans import CutNote, Moment
 
 Probability = Annotated[float, Field(ge=0, le=1.000001, allow_inf_nan=False)]
 
@@ -27,6 +27,13 @@ class _Part(BaseModel):
 class _Stable(_Part):
     scene: str
     p: Probability
+
+
+class _Transition(_Part):
+    start_frame_id: int = Field(ge=0)
+    start_pts: int
+    end_frame_id: int = Field(ge=0)
+    end_pts: int
 
 
 class _Label(_Part):
@@ -42,6 +49,7 @@ class _Label(_Part):
     unknown: bool
     p_unknown: Probability | None = None
     cut: str | None = None
+    transition: _Transition | None = None
     model: dict[str, Any] = {}
     smoother: dict[str, Any] = {}
 
@@ -121,7 +129,17 @@ def _parse(message: Recorded) -> LabelLine:
         p=label.stable.p,
         unknown=label.unknown,
         p_unknown=label.p_unknown,
-        cut=label.cut is not None,
+        cut=_cut_note(label),
         run=label.run,
     )
     return LabelLine(message.number, message.where, label.source, moment, label.smoothed, label.model, label.smoother)
+
+
+def _cut_note(label: _Label) -> CutNote | None:
+    """What the label says of a cut; one without a transition lies at the label's own frame."""
+    if label.cut is None:
+        return None
+    if label.transition is None:
+        return CutNote(label.cut, label.frame_id, label.pts)
+    there = label.transition
+    return CutNote(label.cut, there.end_frame_id, there.end_pts, there.start_frame_id, there.start_pts)
