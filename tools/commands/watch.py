@@ -41,11 +41,10 @@ def watch(
 
     kinds = ("L", "E", "H", "F", "S") if source is None else ("L", "E", "H", "F")
     with ExitStack() as stack:
-        recording = None if output is None else stack.enter_context(BusRecording(output))
         subscriber = stack.enter_context(LabelSubscriber(address, source, kinds=kinds))
         messages = _until_bye(subscriber, address, source)
-        if recording is not None:
-            messages = _recorded(messages, recording)
+        if output is not None:  # after the address was found good: no file is left where nothing can be heard
+            messages = _recorded(messages, stack.enter_context(BusRecording(output)))
         if as_json:
             _print_json(messages)
         elif sys.stdout.isatty():
