@@ -66,7 +66,7 @@ def decode(data: bytes) -> Body:
         raise MessageError(f"body is neither MessagePack nor JSON: {type(error).__name__}") from error
     if not isinstance(body, dict):
         raise MessageError(f"body is a {type(body).__name__}, not a map")
-    _check(body, MAX_DEPTH)
+    check_values(body)
     return body
 
 
@@ -74,8 +74,12 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _check(value: Any, depth: int) -> None:
-    """Refuse what a body cannot hold: deep nesting, keys that are no text, NaN, MessagePack's extension types."""
+def check_values(value: Any, depth: int = MAX_DEPTH) -> None:
+    """Refuse what a body cannot hold: deep nesting, keys that are no text, NaN, MessagePack's extension types.
+
+    Raises:
+        MessageError: it holds such a thing.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         raise MessageError("body holds a number that is none")
     if isinstance(value, _SCALARS):
@@ -89,4 +93,4 @@ def _check(value: Any, depth: int) -> None:
     if not isinstance(value, list):
         raise MessageError(f"body holds a {type(value).__name__}")
     for item in value:
-        _check(item, depth - 1)
+        check_values(item, depth - 1)

@@ -1,26 +1,20 @@
-"""Reads labels that were written down: `<stem>.labels.jsonl` of `annotate`, or what `watch --json` printed."""
+"""Reads labels that were written down: `<stem>.labels.jsonl` of `annotate`, or what `watch` heard."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from config.faults import describe
 from streamer.errors import LabelFileError
 from streamer.message import VERSION
-from streamer.spans import Moment
-
-_LOG = logging.getLogger(__name__)
-
-# A label has 2 kB; what has no end of line for so long is no text of labels.
-_LONGEST_LINE = 1 << 20
+from streamer.message_file import Recorded, read_messages
+from streamer.spans import CutNote, Moment
 
 Probability = Annotated[float, Field(ge=0, le=1.000001, allow_inf_nan=False)]
 
@@ -33,6 +27,13 @@ class _Part(BaseModel):
 class _Stable(_Part):
     scene: str
     p: Probability
+
+
+class _Transition(_Part):
+    start_frame_id: int = Field(ge=0)
+    start_pts: int
+    end_frame_id: int = Field(ge=0)
+    end_pts: int
 
 
 class _Label(_Part):
@@ -48,6 +49,7 @@ class _Label(_Part):
     unknown: bool
     p_unknown: Probability | None = None
     cut: str | None = None
+    transition: _Transition | None = None
     model: dict[str, Any] = {}
     smoother: dict[str, Any] = {}
 
@@ -57,7 +59,8 @@ class LabelLine:
     """One label of a file.
 
     Attributes:
-        number: of its line, from 1.
+        number: of its line, or of the message in an MCAP file, from 1.
+        where: file and number in words, for errors.
         source: name of the source.
         moment: which frame, and what is believed of it.
         smoothed: the best scenes over time, best first, with their probabilities.
@@ -65,6 +68,7 @@ class LabelLine:
     """
 
     number: int
+    where: str
     source: str
     moment: Moment
     smoothed: list[tuple[str, float]]
@@ -79,23 +83,26 @@ def read_labels(path: Path, source: str | None = None) -> Iterator[LabelLine]:
     program leaves it, is left out with a warning.
 
     Args:
-        path: one JSON object a line: a label body, or `{"topic": ..., "body": ...}`.
+        path: a file of messages (see `streamer.message_file`).
         source: name of the source; may be left out where the file has only one.
 
     Raises:
         LabelFileError: the file is missing, has no labels (of that source), holds several sources of which none was
             chosen, or a line is no label.
+        MissingLibraryError: the library that reads MCAP is not installed.
     """
     chosen, others, found = source, set[str](), False
-    for number, body in _bodies(path):
-        label = _parse(path, number, body)
+    for message in read_messages(path):
+        if message.body.get("type") != "label":
+            continue
+        label = _parse(message)
         chosen = chosen or label.source
         if label.source == chosen:
             found = True
             yield label
         elif source is None:
             raise LabelFileError(
-                f"{path} line {number}: labels of {label.source!r} beside those of {chosen!r}; choose one with --source"
+                f"{message.where}: labels of {label.source!r} beside those of {chosen!r}; choose one with --source"
             )
         else:
             others.add(label.source)
@@ -105,52 +112,14 @@ def read_labels(path: Path, source: str | None = None) -> Iterator[LabelLine]:
         raise LabelFileError(f"{path} holds no labels; it should have a label body a line, as annotate writes them")
 
 
-def _bodies(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number of the line and body of every label message."""
+def _parse(message: Recorded) -> LabelLine:
+    version = message.body.get("v")
+    if version != VERSION:
+        raise LabelFileError(f"{message.where}: protocol version {version!r}; this reader knows {VERSION}")
     try:
-        with path.open("rb") as stream:
-            for number, line in _lines(path, stream):
-                body = _load(path, number, line)
-                if body is not None and body.get("type") == "label":
-                    yield number, body
-    except FileNotFoundError:
-        raise LabelFileError(f"no labels at {path}; `annotate` writes them as NAME.labels.jsonl") from None
-    except OSError as error:
-        raise LabelFileError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _lines(path: Path, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := stream.readline(_LONGEST_LINE):
-        number += 1
-        if len(line) == _LONGEST_LINE:
-            raise LabelFileError(f"{path} line {number} is far too long for a label; this is no file of labels")
-        if line.strip():
-            yield number, line
-
-
-def _load(path: Path, number: int, line: bytes) -> dict[str, Any] | None:
-    """The message of a line; None if its end is missing."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        if not line.endswith(b"\n"):
-            _LOG.warning("%s: the last line (%d) is cut off and left out", path, number)
-            return None
-        raise LabelFileError(f"{path} line {number} is no JSON: {error}") from None
-    body = values.get("body") if isinstance(values, dict) and "topic" in values else values
-    if not isinstance(body, dict):
-        raise LabelFileError(f"{path} line {number} is no message, which is a JSON object")
-    return body
-
-
-def _parse(path: Path, number: int, body: dict[str, Any]) -> LabelLine:
-    if body.get("v") != VERSION:
-        raise LabelFileError(f"{path} line {number}: protocol version {body.get('v')!r}; this reader knows {VERSION}")
-    try:
-        label = _Label.model_validate(body)
+        label = _Label.model_validate(message.body)
     except ValidationError as error:
-        raise LabelFileError(f"{path} line {number}: {describe(error, _Label)}") from None
+        raise LabelFileError(f"{message.where}: {describe(error, _Label)}") from None
     moment = Moment(
         label.pts,
         Fraction(*label.time_base),
@@ -160,7 +129,17 @@ def _parse(path: Path, number: int, body: dict[str, Any]) -> LabelLine:
         p=label.stable.p,
         unknown=label.unknown,
         p_unknown=label.p_unknown,
-        cut=label.cut is not None,
+        cut=_cut_note(label),
         run=label.run,
     )
-    return LabelLine(number, label.source, moment, label.smoothed, label.model, label.smoother)
+    return LabelLine(message.number, message.where, label.source, moment, label.smoothed, label.model, label.smoother)
+
+
+def _cut_note(label: _Label) -> CutNote | None:
+    """What the label says of a cut; one without a transition lies at the label's own frame."""
+    if label.cut is None:
+        return None
+    if label.transition is None:
+        return CutNote(label.cut, label.frame_id, label.pts)
+    there = label.transition
+    return CutNote(label.cut, there.end_frame_id, there.end_pts, there.start_frame_id, there.start_pts)

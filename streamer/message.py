@@ -20,6 +20,7 @@ from streamer.errors import MessageError
 if TYPE_CHECKING:
     from models.prediction import Prediction
     from models.smoothing.base import Belief
+    from models.transitions import Transition
     from streamer.state import Drops, SceneState
 
 __all__ = [
@@ -160,6 +161,8 @@ def label_body(state: SceneState, *, run: str, t_publish_ns: int) -> Body:
     )
     if state.transition is not None:
         body["cut"] = state.transition.kind
+        if state.transition.kind != "hard":
+            body["transition"] = _transition(state.transition)
     if state.groups:
         body["groups"] = {group: float(p) for group, p in state.groups.items()}
     if state.prediction.class_map is not None:
@@ -295,6 +298,16 @@ def _head(kind: str, place: Place, seq: int, t_publish_ns: int) -> Body:
 
 def _ranking(scenes: Iterable[tuple[str, float]]) -> list[list[Any]]:
     return [[scene, float(p)] for scene, p in scenes]
+
+
+def _transition(transition: Transition) -> Body:
+    start, end = transition.start, transition.end
+    return {
+        "start_frame_id": int(start.frame_id),
+        "start_pts": int(start.pts),
+        "end_frame_id": int(end.frame_id),
+        "end_pts": int(end.pts),
+    }
 
 
 def _model(state: SceneState) -> Body:

@@ -12,9 +12,35 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
+from models.transitions import Transition
 from streamer.state import SceneState
 
 _NOTHING = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class CutNote:
+    """What a label says of a cut that is over with its frame.
+
+    Attributes:
+        kind: hard, fade or dissolve.
+        frame_id, pts: the first frame of the next picture; that of the label where it does not say.
+        start_frame_id, start_pts: the last frame of the former picture; None of a hard cut, and where it is not said.
+    """
+
+    kind: str
+    frame_id: int
+    pts: int
+    start_frame_id: int | None = None
+    start_pts: int | None = None
+
+    @classmethod
+    def of(cls, transition: Transition) -> CutNote:
+        """What there is to say of a transition."""
+        start, end = transition.start, transition.end
+        if transition.kind == "hard":
+            return cls(transition.kind, end.frame_id, end.pts)
+        return cls(transition.kind, end.frame_id, end.pts, start.frame_id, start.pts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +56,7 @@ class Moment:
         p: smoothed probability of the stable scene.
         unknown: no scene is probable enough to be believed.
         p_unknown: smoothed probability that none of the scenes is shown; None where the model does not say.
-        cut: a hard cut lies before this frame.
+        cut: the cut that is over with this frame, if any.
         run: which start of the publisher spoke.
     """
 
@@ -42,7 +68,7 @@ class Moment:
     p: float
     unknown: bool = False
     p_unknown: float | None = None
-    cut: bool = False
+    cut: CutNote | None = None
     run: str = ""
 
     @classmethod
@@ -58,7 +84,7 @@ class Moment:
             p=belief.p,
             unknown=belief.unknown,
             p_unknown=belief.p_unknown,
-            cut=state.cut,
+            cut=None if state.transition is None else CutNote.of(state.transition),
         )
 
     @property
@@ -116,13 +142,31 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A hard cut in the picture, before the frame with these numbers; `at` is its time in the film, in seconds."""
+    """Where one picture gave way to another.
 
+    Attributes:
+        kind: hard, fade or dissolve; None where that was not written down.
+        frame_id, pts: the first frame of the next picture.
+        epoch: the epoch of both pts.
+        time_base: seconds per unit of pts.
+        at: the film's time of that frame, in seconds.
+        start_frame_id, start_pts, start: the same of the last frame of the former picture, where a fade or dissolve
+            began. None of a hard cut, and where that is not known.
+    """
+
+    kind: str | None
     frame_id: int
     epoch: int
     pts: int
     time_base: Fraction
     at: Fraction
+    start_frame_id: int | None = None
+    start_pts: int | None = None
+    start: Fraction | None = None
+
+    def later(self, by: Fraction) -> Cut:
+        """The same, so many seconds later in the film."""
+        return replace(self, at=self.at + by, start=None if self.start is None else self.start + by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +213,7 @@ class SceneTimeline:
         """The same with the first frame at that time of the film, in seconds."""
         by = start - self.start
         spans = tuple(replace(span, start=span.start + by) for span in self.spans)
-        return replace(self, spans=spans, cuts=tuple(replace(cut, at=cut.at + by) for cut in self.cuts))
+        return replace(self, spans=spans, cuts=tuple(cut.later(by) for cut in self.cuts))
 
 
 class SpanGatherer:
@@ -180,6 +224,7 @@ class SpanGatherer:
         self.longest_gap = _NOTHING
         self._spans: list[_Growing] = []
         self._cuts: list[Cut] = []
+        self._first: Moment | None = None  # of the part
         self._last: Moment | None = None
         self._step = _NOTHING  # seconds from the frame before the last to the last
 
@@ -193,13 +238,14 @@ class SpanGatherer:
         if last is None or last.part != moment.part:
             self._end_part()
             self._begin(moment, self._spans[-1].part + 1 if self._spans else 0)
+            self._first = moment
         else:
             self._go_on(last, moment)
         span = self._spans[-1]
         span.take(moment)
         at = span.film_time(moment.pts)
-        if moment.cut:
-            self._cuts.append(Cut(moment.frame_id, moment.epoch, moment.pts, moment.time_base, at))
+        if moment.cut is not None:
+            self._note(moment.cut, moment)
         self.frames += 1
         self._last = moment
         return at
@@ -214,7 +260,20 @@ class SpanGatherer:
             raise ValueError("a timeline needs a frame at least")
         self._end_part()
         spans = tuple(span.finished() for span in self._spans)
-        return SceneTimeline(source, spans, tuple(self._cuts), self.frames, self.longest_gap, dict(model or {}))
+        # A dissolve is told later than it ends.
+        cuts = tuple(sorted(self._cuts, key=lambda cut: cut.at))
+        return SceneTimeline(source, spans, cuts, self.frames, self.longest_gap, dict(model or {}))
+
+    def _note(self, cut: CutNote, moment: Moment) -> None:
+        """Keep a cut, with its place in the film; not one that was over before the first frame of the part."""
+        assert self._first is not None, "a cut comes with a frame"
+        span, first_pts = self._spans[-1], self._first.pts
+        if cut.pts < first_pts:
+            return
+        start = None if cut.start_pts is None else span.film_time(max(first_pts, cut.start_pts))
+        at = span.film_time(cut.pts)
+        place = (cut.frame_id, moment.epoch, cut.pts, moment.time_base, at)
+        self._cuts.append(Cut(cut.kind, *place, cut.start_frame_id, cut.start_pts, start))
 
     def _begin(self, moment: Moment, part: int) -> None:
         start = self._spans[-1].finished().end if self._spans else _NOTHING

@@ -110,7 +110,8 @@ class Timeline:
 
         `segments` follow each other without a gap within an epoch; `p` is the mean probability of the scene and
         `unknown` the share of frames in which no scene was believed. `spans` (see `streamer.spans`) also tell when that
-        was; `at_s` is their time in the film, from the first frame on.
+        was; `at_s` is their time in the film, from the first frame on. `cuts` have the first frame of the next picture
+        and, of fades and dissolves, `start_*`: the last frame of the former one.
 
         Args:
             source: what is known of the source; its name if that is all.
@@ -171,7 +172,8 @@ def _span_body(span: Span, start: Fraction) -> dict[str, Any]:
 
 
 def _cut_body(cut: Cut, start: Fraction) -> dict[str, Any]:
-    return {
+    body = {
+        "kind": cut.kind,
         "frame_id": cut.frame_id,
         "pts": cut.pts,
         "time_base": [cut.time_base.numerator, cut.time_base.denominator],
@@ -179,6 +181,14 @@ def _cut_body(cut: Cut, start: Fraction) -> dict[str, Any]:
         "at_s": _rounded(cut.at - start),
         "epoch": cut.epoch,
     }
+    if cut.start_pts is not None and cut.start is not None:
+        body |= {
+            "start_frame_id": cut.start_frame_id,
+            "start_pts": cut.start_pts,
+            "start_s": _seconds(cut.start_pts, cut.time_base),
+            "start_at_s": _rounded(cut.start - start),
+        }
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _rounded(seconds: Fraction) -> float:

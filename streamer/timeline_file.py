@@ -35,11 +35,15 @@ class _Span(_Part):
 
 
 class _Cut(_Part):
+    kind: str | None = None
     frame_id: int
     pts: int
     time_base: tuple[PositiveInt, PositiveInt]
     at_s: float
     epoch: int
+    start_frame_id: int | None = None
+    start_pts: int | None = None
+    start_at_s: float | None = None
 
 
 class _File(_Part):
@@ -82,6 +86,11 @@ def _timeline(path: Path, file: _File) -> SceneTimeline:
         start = spans[-1].end if spans else Fraction(0)
         base = Fraction(*s.time_base)
         spans.append(Span(s.scene, s.part, s.epoch, s.start_pts, s.end_pts, base, start, s.frames, s.p))
-    cuts = tuple(Cut(c.frame_id, c.epoch, c.pts, Fraction(*c.time_base), Fraction(str(c.at_s))) for c in file.cuts)
     gap = Fraction(str(file.longest_gap_s))
-    return SceneTimeline(file.source.name, tuple(spans), cuts, file.frames, gap, file.model)
+    return SceneTimeline(file.source.name, tuple(spans), tuple(map(_cut, file.cuts)), file.frames, gap, file.model)
+
+
+def _cut(c: _Cut) -> Cut:
+    place = (c.frame_id, c.epoch, c.pts, Fraction(*c.time_base), Fraction(str(c.at_s)))
+    start = None if c.start_at_s is None else Fraction(str(c.start_at_s))
+    return Cut(c.kind, *place, c.start_frame_id, c.start_pts, start)

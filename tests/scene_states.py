@@ -38,11 +38,15 @@ def make_state(
     held: bool = False,
     unknown: bool = False,
     cut: bool = False,
+    transition: Transition | None = None,
     class_map: np.ndarray | None = None,
     gate: np.ndarray | None = None,
     activation: np.ndarray | None = None,
 ) -> SceneState:
-    """A state whose stable scene is `scene` with probability `p`; the frame alone says `raw`."""
+    """A state whose stable scene is `scene` with probability `p`; the frame alone says `raw`.
+
+    `cut` is a hard cut at the frame, `transition` another that is over with it.
+    """
     index = LABELS.index(scene)
     here = Moment(seq, pts, float(pts * time_base))
     return SceneState(
@@ -53,12 +57,17 @@ def make_state(
         ),
         belief=Belief(_peak(index, p), index, p, 0, dwell_s, False, held, unknown),
         drops=Drops(),
-        cut=cut,
+        cut=cut or transition is not None,
         model=ModelIdentity("scene18", "a" * 64, "b" * 64, "lite_fpn"),
         smoother={"kind": "exponential"},
         groups={},
-        transition=Transition("hard", here, here) if cut else None,
+        transition=Transition("hard", here, here) if cut else transition,
     )
+
+
+def gradual(kind: str, start: int, end: int, time_base: Fraction = Fraction(1, 25)) -> Transition:
+    """A fade or dissolve from one frame to another, whose numbers are their pts."""
+    return Transition(kind, *(Moment(pts, pts, float(pts * time_base)) for pts in (start, end)))
 
 
 def make_info(width: int = 64, height: int = 48, time_base: Fraction = Fraction(1, 25)) -> SourceInfo:

@@ -24,10 +24,10 @@ from models.package import ModelPackage, find_package
 from models.smoothing import SMOOTHERS
 from models.smoothing.base import Belief, Observation
 from models.smoothing.hidden_markov import Params
-from streamer.encoding import Body, decode, encode, plain
-from streamer.errors import MessageError, SourceError
-from streamer.files import write_bytes
+from streamer.encoding import Body, check_values, encode, plain
+from streamer.errors import MessageError
 from streamer.message import belief_body, check_head
+from streamer.message_file import check_format, read_messages, write_messages
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,11 @@ class Recording:
 
 
 def resmooth_file(labels: Path, output: Path, smoother: PluginChoice, *, offline: bool = False) -> int:
-    """Smooth a file of label bodies again, one JSON object a line; other lines are kept as they are.
+    """Smooth a file of labels again; other messages are kept as they are.
 
     Args:
-        labels: the file, as `annotate` writes it.
-        output: the file to write; may be the same.
+        labels: a file of messages (see `streamer.message_file`).
+        output: the file to write, MCAP if its name ends so; may be the same.
         smoother: kind and parameters.
         offline: look ahead, by `models.hindsight`.
 
@@ -69,8 +69,9 @@ def resmooth_file(labels: Path, output: Path, smoother: PluginChoice, *, offline
         How many labels there were.
 
     Raises:
-        SourceError: the file cannot be read.
+        LabelFileError: the file cannot be read, or a line is no JSON.
         RecordingError: a line is no message of protocol version 1, or a label without scenes.
+        MissingLibraryError: MCAP without the library for it.
         ConfigError: the smoother does not exist or has no such parameters, or cannot look ahead.
         OutputError: the output cannot be written.
     """
@@ -79,6 +80,7 @@ def resmooth_file(labels: Path, output: Path, smoother: PluginChoice, *, offline
         raise UserError(
             f"looking ahead is for the smoother {OFFLINE_KIND}, not {smoother.kind}: --set smoother={OFFLINE_KIND}"
         )
+    check_format(output)
     bodies = list(_read(labels))
     streams: dict[tuple[str, str], list[Body]] = {}
     for body in bodies:
@@ -91,7 +93,7 @@ def resmooth_file(labels: Path, output: Path, smoother: PluginChoice, *, offline
             _resmooth(_recording(stream), smoother, offline=offline)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise RecordingError(f"{labels}: a label has faulty entries ({type(error).__name__}: {error})") from error
-    write_bytes(output, b"".join(encode(body, "json") + b"\n" for body in bodies))
+    write_messages(output, ((encode(body, "json"), body) for body in bodies))
     return sum(map(len, streams.values()))
 
 
@@ -172,18 +174,10 @@ def _observation(body: Body, place: Mapping[str, int]) -> Observation:
 
 
 def _read(labels: Path) -> Iterator[Body]:
-    try:
-        with labels.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    body = decode(line.strip())
-                    check_head(body)
-                except MessageError as error:
-                    raise RecordingError(f"{labels} line {number}: {error}") from error
-                yield body
-    except FileNotFoundError:
-        raise SourceError(f"no labels at {labels}") from None
-    except OSError as error:
-        raise SourceError(f"cannot read {labels}: {error.strerror or error}") from error
+    for message in read_messages(labels, whole=True):
+        try:
+            check_values(message.body)
+            check_head(message.body)
+        except MessageError as error:
+            raise RecordingError(f"{message.where}: {error}") from error
+        yield message.body

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from config.rules import RuleSettings
 from streamer.errors import MessageError, UserError
+from streamer.message_file import read_messages
 from streamer.rules.engine import RuleEngine
 from streamer.rules.firing import Firing
 from streamer.rules.sighting import Sighting, sighting_in
@@ -29,12 +28,12 @@ class Trial:
 
 
 def try_rules(rules: Sequence[RuleSettings], path: Path) -> Trial:
-    """Run rules over a file of labels: `annotate`'s `.labels.jsonl`, or what `watch --json` printed.
+    """Run rules over a file of labels (see `streamer.message_file`).
 
     The clock is the stream's own time; hours are those of the recorded capture times.
 
     Raises:
-        UserError: the file cannot be read, or a line is no message; says which.
+        UserError: the file cannot be read, or a line is no message or cut off; says which.
     """
     trial, engine = Trial(), RuleEngine(rules)
     for sighting in _sightings(path):
@@ -46,25 +45,9 @@ def try_rules(rules: Sequence[RuleSettings], path: Path) -> Trial:
 
 
 def _sightings(path: Path) -> Iterator[Sighting]:
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield from _sighting(line, f"{path}, line {number}")
-    except OSError as error:
-        raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from error
-
-
-def _sighting(line: bytes, where: str) -> list[Sighting]:
-    """The label in a line, or nothing where it is a message of another kind."""
-    try:
-        body: Any = json.loads(line)
-        if isinstance(body, dict) and "topic" in body and isinstance(body.get("body"), dict):
-            body = body["body"]
-        if not isinstance(body, dict):
-            raise MessageError("not a message")
-        return [sighting_in(body)] if body.get("type") == "label" else []
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON") from error
-    except MessageError as error:
-        raise UserError(f"{where}: {error}") from error
+    for message in read_messages(path, whole=True):
+        if message.body.get("type") == "label":
+            try:
+                yield sighting_in(message.body)
+            except MessageError as error:
+                raise UserError(f"{message.where}: {error}") from error

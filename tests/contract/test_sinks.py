@@ -201,7 +201,7 @@ def test_timeline_has_no_gaps(tmp_path):
     assert body["segments"][0]["start_s"] == 4.0
     assert body["segments"][0]["p"] == pytest.approx(0.7)
     (cut,) = body["cuts"]
-    assert (cut["frame_id"], cut["pts"], cut["s"], cut["at_s"], cut["epoch"]) == (2, 135, 5.4, 1.4, 0)
+    assert cut == {"kind": "hard", "frame_id": 2, "pts": 135, "time_base": [1, 25], "s": 5.4, "at_s": 1.4, "epoch": 0}
     spans = [(s["scene"], s["start_pts"], s["end_pts"], s["at_s"], s["duration_s"]) for s in body["spans"]]
     assert spans == [
         ("kitchen", 100, 110, 0.0, 0.4),

@@ -17,6 +17,7 @@ from models.backends.base import NetworkOutput
 from models.package import find_package
 from models.recognizer import JointRecognizer
 from streamer import schemas
+from streamer.message_file import read_messages
 from tools.annotate import annotate_file
 from tools.commands import run_command_line
 from tools.resmooth import resmooth_file
@@ -177,3 +178,28 @@ def test_failures_are_one_clear_line_and_leave_no_file(labels, tmp_path, capsys)
     (tmp_path / "file").write_text("")
     assert "a file stands where" in fails(capsys, labels, "-o", tmp_path / "file" / "x.jsonl")
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("logs_as_they_were")
+def test_mcap_in_and_out_gives_the_same_labels(labels, tmp_path, capsys):
+    copy, lines, again, other = (tmp_path / name for name in ("a.mcap", "a.jsonl", "b.mcap", "b.jsonl"))
+    assert run_command_line(["resmooth", str(labels), "-o", str(copy), "--as-is"]) == 0
+    assert f"{FRAMES} labels" in capsys.readouterr().err
+    for smoother in (PluginChoice(kind="hidden_markov"), PluginChoice(kind="exponential")):
+        resmooth_file(labels, lines, smoother)
+        assert resmooth_file(copy, again, smoother) == resmooth_file(copy, other, smoother) == FRAMES
+        assert other.read_bytes() == lines.read_bytes()
+        assert [message.data for message in read_messages(again)] == lines.read_bytes().splitlines()
+
+
+@pytest.mark.usefixtures("logs_as_they_were")
+def test_what_is_whole_of_a_cut_file_can_be_copied(labels, tmp_path, capsys):
+    cut, whole = tmp_path / "cut.jsonl", tmp_path / "whole.jsonl"
+    cut.write_bytes(labels.read_bytes()[:-40])
+    assert "--as-is" in fails(capsys, cut, "-o", whole)
+    assert run_command_line(["resmooth", str(cut), "-o", str(whole), "--as-is"]) == 0
+    assert f"last line ({FRAMES}) is cut off" in capsys.readouterr().err
+    assert whole.read_bytes() == b"".join(labels.read_bytes().splitlines(keepends=True)[:-1])
+    cut.write_text("")
+    assert "holds no labels" in fails(capsys, cut, "-o", whole, "--as-is")
+    assert run_command_line(["resmooth", str(labels), "-o", str(whole), "--as-is", "--offline"]) == 2

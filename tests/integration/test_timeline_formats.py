@@ -20,6 +20,7 @@ import webvtt
 from clips import make_clip
 from clips import packets as clip_packets
 from label_files import UNKNOWN, label, labels, write_labels, write_video
+from scene_states import gradual
 
 from config.labels.scene_colours import UNKNOWN as GREY
 from config.labels.scene_colours import scene_colours
@@ -30,10 +31,11 @@ from tools.timeline.chapters import add_chapters
 from tools.timeline.formats import FORMATS
 from tools.timeline.formats.edl import reel_name
 from tools.timeline.formats.ffmetadata import escaped as escaped_metadata
+from tools.timeline.formats.html import page_data
 from tools.timeline.formats.strip import BAND, MARGIN, WIDTH, draw_strip, place
 from tools.timeline.formats.vtt import escaped as escaped_cue
 from tools.timeline.recording import read_recording
-from tools.timeline.writing import format_names, stem_of, write_timeline_files
+from tools.timeline.writing import format_names, stem_of, write_recording, write_timeline_files
 
 SCENES = ["kitchen"] * 30 + [UNKNOWN] * 10 + ["street"] * 40 + ["kitchen"] * 20
 SPANS = [("Kitchen", 0.0, 1.2), ("Unknown", 1.2, 1.6), ("Street", 1.6, 3.2), ("Kitchen", 3.2, 4.0)]
@@ -77,7 +79,28 @@ def test_csv(files):
     assert [row["p"] for row in rows] == ["0.7000", "", "0.7000", "0.7000"]
     with files["cuts.csv"].open(newline="", encoding="utf-8") as stream:
         (cut,) = csv.DictReader(stream)
-    assert (cut["frame_id"], cut["time"], cut["time_s"]) == (str(CUT), "00:00:01.600", "1.600000")
+    assert (cut["kind"], cut["frame_id"], cut["time"], cut["time_s"]) == ("hard", str(CUT), "00:00:01.600", "1.600000")
+    assert cut["start"] == cut["start_s"] == cut["start_frame_id"] == cut["start_pts"] == ""
+
+
+def test_a_dissolve_stands_where_it_was(tmp_path):
+    told = label("street", 70, transition=gradual("dissolve", 25, 50))
+    bodies = [told if i == 70 else label("kitchen" if i < 60 else "street", i) for i in range(100)]
+    recording = read_recording(write_labels(tmp_path / "clip.labels.jsonl", bodies))
+    write_recording(recording, tmp_path, "clip", ["csv", "json"])
+    with (tmp_path / "clip.cuts.csv").open(newline="", encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["kind"], row["time"], row["start"]) == ("dissolve", "00:00:02.000", "00:00:01.000")
+    assert [row[key] for key in ("frame_id", "pts", "start_frame_id", "start_pts")] == ["50", "50", "25", "25"]
+    (cut,) = json.loads((tmp_path / "clip.timeline.json").read_text())["cuts"]
+    assert (cut["kind"], cut["s"], cut["at_s"], cut["start_s"], cut["start_at_s"]) == ("dissolve", 2.0, 2.0, 1.0, 1.0)
+    assert page_data(recording, None)["cuts"] == [{"kind": "dissolve", "start_s": 1.0, "end_s": 2.0}]
+    # Spans are what the labels say, so their borders stay.
+    assert [span.start_pts for span in recording.timeline.spans] == [0, 60]
+    strip = draw_strip(recording.timeline, [])
+    began, ends = (place(recording.timeline, Fraction(at)) for at in (1, 2))
+    line = strip[MARGIN - 1]
+    assert (line[began : ends + 1] < 100).all() and (line[: began - 1] == 255).all() and (line[ends + 1 :] == 255).all()
 
 
 def test_webvtt(files):

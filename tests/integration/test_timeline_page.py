@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from label_files import UNKNOWN, label, labels, write_labels, write_video
 from PIL import Image
+from scene_states import gradual
 
 from tools.timeline.recording import read_recording
 from tools.timeline.writing import write_timeline_files
@@ -50,6 +51,7 @@ def browser():
 def make_page(folder, first: int = 0, *, with_video: bool = True):
     """A page of four seconds, dark at first and bright at last, whose first frame has the pts `first`."""
     bodies = [label(scene, first + i, cut=i == 70) for i, scene in enumerate(SCENES)]
+    bodies[60] = label(UNKNOWN, first + 60, transition=gradual("dissolve", first + 30, first + 50))
     written = write_labels(folder / f"{NAME}.labels.jsonl", bodies)
     video = write_video(folder / f"{NAME}.mp4", range(first, first + 100)) if with_video else None
     (page,) = write_timeline_files(written, video, folder / "pages", NAME, ["html"])
@@ -183,8 +185,9 @@ def test_the_pointer_is_told_scene_time_and_confidence(page, browser):
 def test_the_page_says_what_it_is_of(page, browser):
     assert browser.find_element(By.TAG_NAME, "h1").text == NAME
     assert browser.title == NAME
-    assert browser.find_element(By.ID, "facts").text == "0:04.0 · 3 spans · 1 cut · 100 frames · model scene18"
-    assert len(parts(browser, "#cuts i")) == 1
+    assert browser.find_element(By.ID, "facts").text == "0:04.0 · 3 spans · 2 cuts · 100 frames · model scene18"
+    assert [mark.get_attribute("style") for mark in parts(browser, "#cuts i")] == ["left: 50%;", "left: 70%;"]
+    assert [bar.get_attribute("style") for bar in parts(browser, "#cuts b")] == ["left: 30%; width: 20%;"]
 
 
 def test_playing_moves_the_playhead(page, browser):

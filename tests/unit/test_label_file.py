@@ -7,12 +7,12 @@ import logging
 
 import pytest
 from label_files import UNKNOWN, label, labels, write_labels
-from scene_states import make_state
+from scene_states import gradual, make_state
 
 from streamer.errors import LabelFileError
 from streamer.label_file import read_labels
 from streamer.message import Place, event_body
-from streamer.spans import Moment
+from streamer.spans import CutNote, Moment
 
 
 @pytest.fixture
@@ -33,6 +33,15 @@ def test_labels_come_back_as_they_were(path):
         assert line.smoothed == [(scene, pytest.approx(p)) for scene, p in state.smoothed]
         assert line.model["name"] == "scene18"
     assert [line.number for line in lines] == [1, 2, 3]
+
+
+def test_a_gradual_cut_has_its_place(path):
+    bodies = [label("kitchen", 0), label("street", 30, transition=gradual("dissolve", 10, 20)), label("street", 40)]
+    found = [line.moment.cut for line in read_labels(write_labels(path, bodies))]
+    assert found == [None, CutNote("dissolve", 20, 20, 10, 10), None]
+    del bodies[1]["transition"]  # as labels were written once
+    found = [line.moment.cut for line in read_labels(write_labels(path, bodies))]
+    assert found == [None, CutNote("dissolve", 30, 30), None]
 
 
 def test_what_watch_prints_is_read_too(path):
@@ -84,6 +93,7 @@ def changed(**values) -> str:
         (without("stable"), "line 2: 'stable' is missing"),
         (changed(time_base=[1, 0]), "line 2: time_base"),
         (changed(stable={"scene": "kitchen", "p": 7}), r"line 2: stable\.p"),
+        (changed(cut="fade", transition={"start_pts": 1}), r"line 2: 'transition\.start_frame_id' is missing"),
         (changed(smoothed=[["kitchen", float("nan")]]), "line 2: smoothed"),
         (changed(source="cam2"), r"line 2: labels of 'cam2' beside those of 'clip'; choose one with --source"),
         ("x" * (1 << 20), "line 2 is far too long"),

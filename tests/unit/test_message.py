@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import jsonschema
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from models.prediction import Prediction
 from models.smoothing.base import Belief
+from models.transitions import Moment, Transition
 from streamer import schemas
 from streamer.encoding import MAX_BYTES, MAX_DEPTH, plain
 from streamer.errors import MessageError
@@ -75,6 +77,17 @@ def check(body, schema):
     check_head(body)
     for encoding in ("msgpack", "json"):
         assert decode(encode(body, encoding)) == body
+
+
+@pytest.mark.parametrize("kind", ["hard", "fade", "dissolve"])
+def test_a_label_tells_how_one_picture_gave_way_to_another(kind):
+    start, end = Moment(np.int64(3), np.int64(30), 0.0), Moment(np.int64(5), np.int64(50), 0.1)
+    state = replace(make_state(), transition=Transition(kind, end if kind == "hard" else start, end))
+    body = label_body(state, run="run", t_publish_ns=1)
+    check(body, "label")
+    assert body["cut"] == kind
+    span = {"start_frame_id": 3, "start_pts": 30, "end_frame_id": 5, "end_pts": 50}
+    assert body.get("transition") == (None if kind == "hard" else span)
 
 
 @settings(max_examples=30, deadline=None)

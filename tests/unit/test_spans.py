@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from itertools import groupby, pairwise
 
@@ -12,11 +13,21 @@ from hypothesis import strategies as st
 from scene_states import make_info
 
 from streamer.errors import LabelFileError
-from streamer.spans import Moment, SpanGatherer
+from streamer.spans import CutNote, Moment, SpanGatherer
 from streamer.timeline import Timeline
 from streamer.timeline_file import read_timeline_file
 
 BASES = (Fraction(1, 25), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 1000))
+
+
+@st.composite
+def notes(draw, frame_id: int, pts: int) -> CutNote:
+    """What the label of a frame may say of a cut: a hard one there, or a gradual one before."""
+    if draw(st.booleans()):
+        return CutNote("hard", frame_id, pts)
+    end_pts = pts - draw(st.integers(0, 10**6))
+    start = (0, end_pts - draw(st.integers(1, 10**6))) if draw(st.booleans()) else (None, None)
+    return CutNote(draw(st.sampled_from(["fade", "dissolve"])), frame_id, end_pts, *start)
 
 
 @st.composite
@@ -28,7 +39,7 @@ def moments(draw) -> list[Moment]:
         pts = draw(st.integers(-(10**9), 10**9))
         for _ in range(draw(st.integers(1, 12))):
             scene = draw(st.sampled_from(["kitchen", "street", "forest"]))
-            unknown, cut = draw(st.booleans()), draw(st.booleans())
+            unknown, cut = draw(st.booleans()), draw(st.none() | notes(len(found), pts))
             p = draw(st.floats(0, 1))
             p_unknown = draw(st.none() | st.floats(0, 1))
             found.append(Moment(pts, base, part // 2, len(found), scene, p, unknown, p_unknown, cut, f"run {part % 2}"))
@@ -75,10 +86,21 @@ def test_a_span_is_as_long_as_can_be_and_has_the_mean_of_its_frames(found):
 
 
 @given(moments())
-def test_cuts_have_the_time_of_their_frame(found):
+def test_cuts_have_the_time_of_their_frames(found):
     timeline, times = gather(found)
-    expected = [(m.frame_id, m.pts, at) for m, at in zip(found, times, strict=True) if m.cut]
-    assert [(cut.frame_id, cut.pts, cut.at) for cut in timeline.cuts] == expected
+    expected = []
+    for moment, at in zip(found, times, strict=True):
+        first, first_at = next((m, t) for m, t in zip(found, times, strict=True) if m.part == moment.part)
+        note = moment.cut
+        if note is None or note.pts < first.pts:
+            continue
+        start = None if note.start_pts is None else max(first_at, at - (moment.pts - note.start_pts) * moment.time_base)
+        place = at - (moment.pts - note.pts) * moment.time_base, start
+        expected.append((note.kind, note.frame_id, note.pts, note.start_pts, *place))
+    found_cuts = [(cut.kind, cut.frame_id, cut.pts, cut.start_pts, cut.at, cut.start) for cut in timeline.cuts]
+    assert sorted(found_cuts, key=str) == sorted(expected, key=str)
+    assert [cut.at for cut in timeline.cuts] == sorted(cut.at for cut in timeline.cuts)
+    assert all(cut.start is None or timeline.start <= cut.start <= cut.at <= timeline.end for cut in timeline.cuts)
 
 
 @given(moments(), st.fractions(0, 1000))
@@ -89,6 +111,22 @@ def test_a_later_start_moves_everything(found, start):
         (span.start, span.duration) for span in timeline.spans
     ]
     assert [cut.at - start for cut in moved.cuts] == [cut.at for cut in timeline.cuts]
+    assert [None if cut.start is None else cut.start - start for cut in moved.cuts] == [c.start for c in timeline.cuts]
+
+
+def test_a_dissolve_lies_where_it_was_and_not_where_it_was_told():
+    found = frames(*range(0, 200, 2))
+    found[60] = replace(found[60], cut=CutNote("dissolve", 50, 100, 40, 80))
+    found[55] = replace(found[55], cut=CutNote("hard", 55, 110))
+    found[5] = replace(found[5], cut=CutNote("fade", 1, 2, None, None))
+    found[10] = replace(found[10], cut=CutNote("dissolve", 2, -5, 0, -10))  # before the first label
+    timeline, _ = gather(found)
+    assert [(cut.kind, cut.at, cut.start) for cut in timeline.cuts] == [
+        ("fade", Fraction(2, 25), None),
+        ("dissolve", 4, Fraction(16, 5)),
+        ("hard", Fraction(22, 5), None),
+    ]
+    assert len(timeline.spans) == 1
 
 
 def frames(*pts: int, **changes) -> list[Moment]:
@@ -137,6 +175,11 @@ def test_a_timeline_comes_back_from_its_file(tmp_path_factory, found):
         assert (one.scene, one.part, one.start, one.end) == (other.scene, other.part, other.start, other.end)
         assert one.p == (None if other.p is None else pytest.approx(other.p, abs=1e-4))
     assert [float(cut.at) for cut in back.cuts] == pytest.approx([float(cut.at) for cut in timeline.cuts], abs=1e-5)
+    for one, other in zip(back.cuts, timeline.cuts, strict=True):
+        numbers = ("kind", "frame_id", "pts", "start_frame_id", "start_pts", "epoch", "time_base")
+        assert [getattr(one, name) for name in numbers] == [getattr(other, name) for name in numbers]
+        assert (one.start is None) == (other.start is None)
+        assert one.start is None or float(one.start) == pytest.approx(float(other.start), abs=1e-5)
 
 
 def damaged(**changes) -> str:

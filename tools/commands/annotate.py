@@ -41,6 +41,7 @@ _Timeline = Annotated[
     typer.Option("--timeline", metavar="A,B", help="Timelines as well: csv, vtt, edl, strip, html...; all for each."),
 ]
 _Chapters = Annotated[bool, typer.Option("--chapters", help="A chapter for each scene in the annotated video.")]
+_Mcap = Annotated[bool, typer.Option("--mcap", help="The labels in MCAP as well, for Foxglove and the like.")]
 
 
 def annotate(
@@ -60,6 +61,7 @@ def annotate(
     jobs: _Jobs = None,
     timeline: _Timeline = None,
     chapters: _Chapters = False,
+    mcap: _Mcap = False,
     as_json: options.Json = False,
 ) -> None:
     """Annotate every frame of recordings: a video with overlay, a label a frame, a timeline of scenes."""
@@ -70,16 +72,19 @@ def annotate(
         raise typer.BadParameter("--resume goes on with what --restart throws away; give one of them")
 
     from streamer.encoders import choose_encoder
+    from streamer.mcap_file import require_mcap
     from tools.annotate import Options
     from tools.annotation_batch import Order
     from tools.annotation_extras import Extras
     from tools.timeline.writing import format_names
 
+    if mcap:
+        require_mcap()
     # Chosen here once: a wrong name ends the command before the model is loaded, and all recordings get the same.
     chosen = choose_encoder(encoder)
     chosen.options(crf, preset)
     video: dict[str, Any] = {"encoder": chosen.name, "crf": crf, "preset": preset}
-    extras = Extras(format_names(timeline) if timeline else (), chapters)
+    extras = Extras(format_names(timeline) if timeline else (), chapters, mcap)
     choice = Options("resume" if resume else "restart" if restart else "new", video, segment_s)
     _annotate(videos, Order(output, settings, choice), jobs, extras, as_json=as_json)
 

@@ -67,7 +67,7 @@ def classify(
         report = _report(str(path), prediction, threshold)
         if explain:
             report["explanation"] = _explained(recognizer, picture, path, explain_scene, explain_dir)
-        _print_json(report) if as_json else _print_text(report)
+        _print_json(report) if as_json else _print_text(report, doubt(prediction, threshold))
     if failures:
         raise typer.Exit(1)
 
@@ -121,13 +121,29 @@ def _print_json(report: dict[str, Any]) -> None:
     typer.echo(json.dumps(report))
 
 
-def _print_text(report: dict[str, Any]) -> None:
+def doubt(prediction: Prediction, threshold: float) -> str | None:
+    """What to say of a picture in which no scene is believed; None where one is.
+
+    Args:
+        prediction: of the picture.
+        threshold: of `prediction.known`, under which no scene is believed; the model's.
+    """
+    if prediction.known >= threshold:
+        return None
+    scenes = len(prediction.labels)
+    if prediction.p_unknown is None:
+        return f"may be none of the {scenes} scenes: the best has {prediction.known:.2f}, threshold {threshold:.2f}"
+    # A careful model's threshold lies far below one half.
+    may_be = "probably" if prediction.p_unknown > 0.5 else "may be"
+    return f"{may_be} none of the {scenes} scenes: p_unknown {prediction.p_unknown:.2f}, threshold {1 - threshold:.2f}"
+
+
+def _print_text(report: dict[str, Any], doubt: str | None) -> None:
     typer.secho(report["path"], bold=True)
     for scene, p in report["top"]:
         typer.echo(f"  {scene:<16} {p:6.1%}  {'█' * round(30 * p)}")
-    if report["unknown"]:
-        surely = f", {report['p_unknown']:.0%}" if "p_unknown" in report else ""
-        typer.echo(f"  (probably none of the scenes: unknown{surely})")
+    if doubt is not None:
+        typer.echo(f"  ({doubt})")
     if "semantic" in report:
         seen = ", ".join(f"{name} {share:.0%}" for _, name, share in report["semantic"][:8])
         typer.echo(f"  sees: {seen or 'none of the classes it knows'}")

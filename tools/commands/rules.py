@@ -46,7 +46,7 @@ def check(config: _Config, set_: options.Set = None, as_json: options.Json = Fal
 def test(
     config: _Config,
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS.jsonl", help="Written by `annotate`, or by `watch --json`.")
+        Path, typer.Argument(metavar="LABELS", help="Written by `annotate` or by `watch`, .jsonl or .mcap.")
     ],
     set_: options.Set = None,
     as_json: options.Json = False,

@@ -11,7 +11,7 @@ from tools.commands import _options as options
 
 
 def summary(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="NAME.labels.jsonl, or NAME.timeline.json.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labels, .jsonl or .mcap, or NAME.timeline.json.")],
     as_json: options.Json = False,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="PNG", help="Draw it as a picture too.")] = None,
     source: Annotated[

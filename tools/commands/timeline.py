@@ -10,7 +10,7 @@ import typer
 
 def timeline(
     labels: Annotated[
-        Path, typer.Argument(metavar="LABELS.jsonl", help="Written by annotate, or what `watch --json` printed.")
+        Path, typer.Argument(metavar="LABELS", help="Written by `annotate` or by `watch`, .jsonl or .mcap.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")],
     video: Annotated[

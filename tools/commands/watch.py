@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from streamer.client import LabelSubscriber, Message
+    from tools.bus_recording import BusRecording
 
 _PATIENCE_S = 3.0  # silence after which it says that it waits
 _STATUS_S = 1.0
@@ -23,15 +26,25 @@ def watch(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print every message as a line of JSON; ends when the run does.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Also record it, as lines of JSON or, in a .mcap, as MCAP."
+        ),
+    ] = None,
 ) -> None:
     """Subscribe to a bus and show its scenes until the run ends."""
     import sys
 
     from streamer.client import LabelSubscriber
+    from tools.bus_recording import BusRecording
 
     kinds = ("L", "E", "H", "F", "S") if source is None else ("L", "E", "H", "F")
-    with LabelSubscriber(address, source, kinds=kinds) as subscriber:
+    with ExitStack() as stack:
+        subscriber = stack.enter_context(LabelSubscriber(address, source, kinds=kinds))
         messages = _until_bye(subscriber, address, source)
+        if output is not None:  # after the address was found good: no file is left where nothing can be heard
+            messages = _recorded(messages, stack.enter_context(BusRecording(output)))
         if as_json:
             _print_json(messages)
         elif sys.stdout.isatty():
@@ -56,6 +69,14 @@ def _until_bye(subscriber: LabelSubscriber, address: str, source: str | None) ->
         heard = True
         if message.body["type"] == "bye" and (source is not None or not message.body.get("active")):
             return
+
+
+def _recorded(messages: Iterator[Message | None], recording: BusRecording) -> Iterator[Message | None]:
+    for message in messages:
+        if message is not None:
+            recording.add(message.body)
+        recording.flush_when_due()
+        yield message
 
 
 def _print_json(messages: Iterator[Message | None]) -> None:

@@ -62,7 +62,7 @@ def read_recording(labels: Path, video: Path | None = None, source: str | None =
         try:
             at = gathered.add_moment(line.moment)
         except ValueError as error:
-            raise LabelFileError(f"{labels} line {line.number}: {error}; are these labels of two runs?") from None
+            raise LabelFileError(f"{line.where}: {error}; are these labels of two runs?") from None
         curves.add(at, line.smoothed, line.moment.p_unknown)
         first, last = first or line, line
     assert first is not None and last is not None, "a file without labels is an error"

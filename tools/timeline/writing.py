@@ -64,5 +64,5 @@ def write_recording(recording: Recording, directory: Path, stem: str, formats: S
 
 def stem_of(labels: Path) -> str:
     """How the names of a timeline's files begin: `clip` for `clip.labels.jsonl`, as `annotate` names them."""
-    name = labels.name.removesuffix(".jsonl").removesuffix(".labels")
+    name = labels.name.removesuffix(".jsonl").removesuffix(".mcap").removesuffix(".labels")
     return name or labels.name

@@ -19,7 +19,10 @@ SPAN_COLUMNS = (
     *("number", "scene", "start", "end", "start_s", "end_s", "duration_s", "p", "frames"),
     *("part", "epoch", "start_pts", "end_pts", "time_base"),
 )
-CUT_COLUMNS = ("number", "time", "time_s", "frame_id", "epoch", "pts", "time_base")
+CUT_COLUMNS = (
+    *("number", "kind", "time", "time_s", "frame_id", "epoch", "pts", "time_base"),
+    *("start", "start_s", "start_frame_id", "start_pts"),
+)
 
 
 def write(recording: Recording, target: Target) -> list[Path]:
@@ -50,7 +53,10 @@ def _span_row(number: int, span: Span) -> list[object]:
 
 def _cut_row(number: int, cut: Cut) -> list[object]:
     where = [cut.frame_id, cut.epoch, cut.pts, str(cut.time_base)]
-    return [number, clock(milliseconds(cut.at)), _seconds(cut.at), *where]
+    began: list[object] = ["", "", "", ""]
+    if cut.start is not None:
+        began = [clock(milliseconds(cut.start)), _seconds(cut.start), cut.start_frame_id, cut.start_pts]
+    return [number, cut.kind or "", clock(milliseconds(cut.at)), _seconds(cut.at), *where, *began]
 
 
 def _seconds(time: Fraction) -> str:

@@ -8,7 +8,7 @@ together. Its parts lie in `tools/timeline/page`; what they show is a JSON objec
 | `start_s`, `end_s` | from when to when the timeline is, in seconds of the video |
 | `scenes` | `id`, `title`, `colour`, `unknown`, `share` of the time; the longest first |
 | `spans` | `scene` (an id), `start_s`, `end_s`, `p` (or null) |
-| `cuts` | their times |
+| `cuts` | `kind` (or null), `start_s` and `end_s`: the same time of a hard one |
 | `curves` | `points`, `step_s`, and for each of its `scenes` the probabilities `p` |
 | `frames`, `model`, `video` | facts to show |
 | `note` | how the curves are to be read |
@@ -29,6 +29,7 @@ from urllib.parse import quote
 from config.labels.scene_colours import UNKNOWN, scene_colours
 from streamer.files import write_bytes
 from streamer.sinks.base import Target
+from streamer.spans import Cut
 from tools.timeline.curves import Curves
 from tools.timeline.page import FOLDER
 from tools.timeline.recording import Recording
@@ -109,9 +110,14 @@ def page_data(recording: Recording, video: str | None) -> dict[str, Any]:
             }
             for span in timeline.spans
         ],
-        "cuts": [round(float(cut.at), 6) for cut in timeline.cuts],
+        "cuts": [_cut(cut) for cut in timeline.cuts],
         "curves": _curves(recording.curves),
     }
+
+
+def _cut(cut: Cut) -> dict[str, Any]:
+    start = cut.at if cut.start is None else cut.start
+    return {"kind": cut.kind, "start_s": round(float(start), 6), "end_s": round(float(cut.at), 6)}
 
 
 def _id(scene: str | None) -> str:

@@ -107,9 +107,12 @@ def _draw_span(
 
 
 def _draw_cuts(canvas: Picture, timeline: SceneTimeline, top: int) -> None:
+    """A tick where the next picture begins; before it a line as long as the fade or dissolve."""
     for cut in timeline.cuts:
         column = place(timeline, cut.at)
-        canvas[top - _GAP : top + 10, column - 1 : column + 1] = _INK
+        began = column if cut.start is None else place(timeline, cut.start)
+        canvas[top - _GAP : top, began - 1 : column + 1] = _INK
+        canvas[top : top + 10, column - 1 : column + 1] = _INK
 
 
 def _draw_axis(canvas: Picture, types: Typesetter, timeline: SceneTimeline, top: int) -> None:

@@ -62,8 +62,17 @@ function buildBand() {
   $("band").append(...bandParts);
   $("band").setAttribute("aria-valuemin", start);
   $("band").setAttribute("aria-valuemax", data.end_s);
-  $("cuts").append(...data.cuts.map((cut) => left(element("i"), cut)));
+  $("cuts").append(...data.cuts.flatMap(cutMarks));
   $("cuts").hidden = data.cuts.length === 0;
+}
+
+/* A triangle where the next picture begins; before it a bar as long as the fade or dissolve. */
+function cutMarks(cut) {
+  const mark = left(element("i"), cut.end_s);
+  if (cut.start_s === cut.end_s) return [mark];
+  const bar = left(element("b"), cut.start_s);
+  bar.style.width = `${(100 * (cut.end_s - cut.start_s)) / length}%`;
+  return [bar, mark];
 }
 
 function buildAxis() {
