@@ -39,8 +39,8 @@ class Params(PluginParams):
     jumps: where a scene leads to as it ends, a row for each scene and one for unknown, each row summing to 1; any scene
         alike unless given. `models.scene_chain.learn_transitions` learns them.
     margin: lead in probability that a challenger needs over the stable scene.
-    doubtful_margin: the same while unknown is more probable than any scene: a picture between two scenes often looks like
-        none, and the next may go on looking a little so.
+    doubtful_margin: the same while unknown is more probable than not: a mixture of two scenes looks like none, and the
+        picture that comes out of it may go on looking a little so.
     confirm_s: how long it must keep that lead.
     min_dwell_s: how long a scene stands at least.
     cut_window_s: how long after a cut a challenger needs neither.
