@@ -170,9 +170,7 @@ class HiddenMarkovSmoother(Smoother):
         log_evidence = evidence.log(observation)
         belief = updated(chain.prior, log_evidence, 1.0)
         if_scene = updated(chain.prior, if_known(log_evidence), 1.0)
-        rules = Rules(
-            params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s, params.doubtful_margin
-        )
+        rules = Rules(params.margin, params.confirm_s, params.min_dwell_s, params.cut_window_s, params.doubtful_margin)
         commitment = Commitment(rules, int(if_scene.argmax()), observation.pts, observation.seconds)
         return _Track(observation.epoch, chain, evidence, pace, belief, if_scene, commitment)
 
