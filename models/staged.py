@@ -35,7 +35,7 @@ from models.segmentation import PictureSegmenter
 if TYPE_CHECKING:
     from models.explain import Explanation
 
-__all__ = ["CropInputs", "LiveNetwork", "StagedRecognizer", "as_probabilities", "crop_inputs", "top3_tensors"]
+__all__ = ["CropInputs", "LiveNetwork", "StagedRecognizer", "crop_inputs", "top3_tensors"]
 
 _FULL_SCORE = 255
 
@@ -173,7 +173,7 @@ class StagedRecognizer(Recognizer):
     def _best_class(self, semantics: SemanticMap) -> tuple[Array, Array]:
         """ADE20K ids (H, W) uint8 of the best class and its probabilities (H, W) float32."""
         ids = semantics.labels[0] + np.uint8(1 - self.label_base)
-        return ids, as_probabilities(semantics.scores[0])
+        return ids, _as_probabilities(semantics.scores[0])
 
 
 class LiveNetwork:
@@ -283,7 +283,7 @@ def crop_inputs(crop: CropPreprocess, picture: Picture, semantics: SemanticMap |
     if semantics is None:
         return CropInputs(rgb, None, None, view)
     cut = crop.map(crop.resized_map(semantics), box)
-    return CropInputs(rgb, cut.labels[None], as_probabilities(cut.scores)[None], view)
+    return CropInputs(rgb, cut.labels[None], _as_probabilities(cut.scores)[None], view)
 
 
 def top3_tensors(inputs: CropInputs, device: torch.device | str = "cpu") -> Top3:
@@ -293,8 +293,7 @@ def top3_tensors(inputs: CropInputs, device: torch.device | str = "cpu") -> Top3
     return Top3(torch.from_numpy(inputs.labels).to(device), torch.from_numpy(inputs.scores).to(device))
 
 
-def as_probabilities(scores: Array) -> Array:
-    """Scores as float32 in 0..1, whether of 8 bits or exact."""
+def _as_probabilities(scores: Array) -> Array:
     if scores.dtype == np.uint8:
         return scores.astype(np.float32) / np.float32(_FULL_SCORE)
     return scores.astype(np.float32, copy=False)

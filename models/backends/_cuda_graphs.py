@@ -29,11 +29,11 @@ class _Recording:
 
 
 class CudaGraphs:
-    """Runs `function` on tensors on a device.
+    """Runs `function` on tensors on a device. Belongs to one thread, which calls it in its lane's stream.
 
     Args:
         function: one tensor on the device to several; it decides nothing by values.
-        lane: in whose stream it is called, and what is called.
+        lane: that thread's.
     """
 
     def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]], lane: DeviceLane) -> None:

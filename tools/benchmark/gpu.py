@@ -43,18 +43,22 @@ class Effort:
     copied_bytes: int = 1 << 30
 
 
-def measure_gpu(model: ModelSettings, size: tuple[int, int], effort: Effort = Effort()) -> dict[str, Any]:
+_ON_CPU = Effort(frames=50, matrix_side=2048, copied_bytes=1 << 28)
+
+
+def measure_gpu(model: ModelSettings, size: tuple[int, int], effort: Effort | None = None) -> dict[str, Any]:
     """Latency, frames a second and distance to the device's limit.
 
     Args:
         model: which one, in what precision, and the device; torch runs it.
         size: (H, W) of the frames.
-        effort: how much to measure.
+        effort: how much to measure; default: what suits the device.
 
     Raises:
         ModelError: there is no such model or device.
     """
-    torch_device(model.device)  # before anything is loaded
+    device = torch_device(model.device)  # before anything is loaded
+    effort = effort or (Effort() if device.startswith("cuda") else _ON_CPU)
     recognizer = recognizer_for(model.model_copy(update={"backend": "torch"}))
     frame = made_frame(size)
     precision = _precision(recognizer, model)

@@ -90,7 +90,12 @@ def benchmark(
             raise typer.BadParameter(
                 "--gpu runs --model on torch on made frames: no --source, --stem or other --backend"
             )
-        named = {"model.name": model, "model.device": device or "cuda", "model.precision": precision}
+        named = {
+            "model.name": model,
+            "model.device": device or "cuda",
+            "model.precision": precision,
+            "model.threads": threads,
+        }
         size = (1280, 720) if resize is None else _size(resize)
         _on_gpu(options.settings_from(config, set_, named).model, size, as_json, output)
         return
