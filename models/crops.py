@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.encoding import SemanticMap
-from models.prediction import FloatArray
+from models.prediction import FloatArray, View
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,12 +53,12 @@ class CropPreprocess(BaseModel):
         """
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
             raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-        size = self._size(picture.shape[0], picture.shape[1])
+        size = self.size(picture.shape[0], picture.shape[1])
         return _resized(picture, size, Image.Resampling.BILINEAR)
 
     def resized_map(self, semantics: SemanticMap) -> SemanticMap:
         """A semantic map (3, H, W) at the size of the resized picture: labels by nearest, scores bilinear."""
-        size = self._size(*semantics.labels.shape[1:])
+        size = self.size(*semantics.labels.shape[1:])
         return SemanticMap(
             np.stack([_resized(plane, size, Image.Resampling.NEAREST) for plane in semantics.labels]),
             np.stack([_resized(plane, size, Image.Resampling.BILINEAR) for plane in semantics.scores]),
@@ -67,11 +67,20 @@ class CropPreprocess(BaseModel):
     def boxes(self, resized: Picture, ten: bool = False) -> list[Box]:
         """The centre crop of a resized picture, or ten crops: corners and centre, then the same mirrored."""
         bottom, right = resized.shape[0] - self.side, resized.shape[1] - self.side
-        centre = Box(round(bottom / 2), round(right / 2))
+        centre = self.centre(resized.shape[0], resized.shape[1])
         if not ten:
             return [centre]
         plain = [Box(0, 0), Box(0, right), Box(bottom, 0), Box(bottom, right), centre]
         return [*plain, *(box._replace(mirrored=True) for box in plain)]
+
+    def centre(self, height: int, width: int) -> Box:
+        """The centre crop of a resized picture of height×width."""
+        return Box(round((height - self.side) / 2), round((width - self.side) / 2))
+
+    def view(self, height: int, width: int) -> View:
+        """What the centre crop shows of a resized picture of height×width."""
+        top, left, _ = self.centre(height, width)
+        return View(top / height, left / width, (top + self.side) / height, (left + self.side) / width)
 
     def tensor(self, resized: Picture, box: Box) -> FloatArray:
         """What a box shows of a resized picture, (3, side, side) float32, normalised."""
@@ -84,7 +93,12 @@ class CropPreprocess(BaseModel):
         labels, scores = (self._cut(plane.transpose(1, 2, 0), box).transpose(2, 0, 1) for plane in resized)
         return SemanticMap(np.ascontiguousarray(labels), np.ascontiguousarray(scores))
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) at which crops are taken from a picture of height×width.
+
+        Raises:
+            ValueError: with `short_side` None it is smaller than the crop.
+        """
         if self.short_side is None:
             if min(height, width) < self.side:
                 raise ValueError(f"the picture is {width}x{height}, smaller than the crop {self.side}x{self.side}")

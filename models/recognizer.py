@@ -15,7 +15,7 @@ from config.plugins import Registry
 from config.schema import Precision, SemanticsSettings
 from models.auto_backend import Choice, choose
 from models.backends import BACKENDS
-from models.backends.base import Backend
+from models.backends.base import Backend, Side
 from models.errors import ModelError
 from models.package import ModelPackage, UnknownCalibration, find_package
 from models.prediction import FloatArray, Prediction, entropy
@@ -40,11 +40,14 @@ class Recognizer(ABC):
         package: the model's folder: labels, preprocessing, calibration, identity.
         engine: the library that runs its networks, as `--backend` names it.
         device: what they run on.
+        resizes_on: where frames are resized for the networks: on the `host`, or on the `device`; then a frame goes up
+            once, as it is, and only what is in a `Prediction` comes back.
     """
 
     package: ModelPackage
     engine: str
     device: str
+    resizes_on: Side = "host"
 
     @property
     @abstractmethod
@@ -104,7 +107,7 @@ class JointRecognizer(Recognizer):
     def __init__(self, package: ModelPackage, backend: Backend) -> None:
         self.package = package
         self.backend = backend
-        self.engine, self.device = backend.name, backend.device
+        self.engine, self.device, self.resizes_on = backend.name, backend.device, backend.resizes_on
 
     @property
     def segmenter(self) -> str | None:
@@ -115,7 +118,7 @@ class JointRecognizer(Recognizer):
     def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
         """See `Recognizer.predict_batch`."""
         manifest = self.package.manifest
-        output = self.backend.infer(np.stack([self.package.preprocess.squash(picture) for picture in pictures]))
+        output = self.backend.infer_frames(pictures, self.package.preprocess)
         probabilities = softmax(output.logits / manifest.calibration.temperature)
         weights = manifest.calibration.unknown
         strange = (
@@ -196,7 +199,7 @@ def load_recognizer(
             "model.segmenter"
         )
     if package.manifest.kind == "scene":
-        from models.staged import load_staged
+        from models.staged_loading import load_staged
 
         if backend == "auto":
             backend = "torch" if _on_cuda(device) else "openvino"

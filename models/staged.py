@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,23 +21,21 @@ from torch import Tensor, nn
 from config.schema import Precision, SemanticsSettings
 from models.backends import BACKENDS
 from models.backends.base import Array, CompiledModule
-from models.compiled_segmenter import compile_segmenter
+from models.backends.torch import TorchModule, computing_in
 from models.crops import CropPreprocess
 from models.encoding import LabelBase, SemanticMap, exact_top3
-from models.errors import ModelError
 from models.layers.semantic_stem import Top3
-from models.package import ModelPackage, find_package
+from models.package import ModelPackage
 from models.prediction import Prediction, View
 from models.preprocess import squash
 from models.recognizer import Picture, Recognizer, Segmentation, softmax
-from models.scene_classifier import load_scene_network
-from models.scene_parts import SceneParts, scene_parts
-from models.segmentation import PictureSegmenter, load_segmenter
+from models.scene_parts import SceneParts
+from models.segmentation import PictureSegmenter
 
 if TYPE_CHECKING:
     from models.explain import Explanation
 
-__all__ = ["CropInputs", "StagedRecognizer", "crop_inputs", "load_staged", "top3_tensors"]
+__all__ = ["CropInputs", "LiveNetwork", "StagedRecognizer", "crop_inputs", "top3_tensors"]
 
 _FULL_SCORE = 255
 
@@ -114,11 +113,20 @@ class StagedRecognizer(Recognizer):
         """
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
             raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-        wanted, side = self._semantics.working_side, min(picture.shape[:2])
+        height, width = self.working_size(*picture.shape[:2])
+        return picture if picture.shape[:2] == (height, width) else squash(picture, width, height)
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) at which all stages see a picture of height×width."""
+        wanted, side = self._semantics.working_side, min(height, width)
         if wanted is None or side <= wanted:
-            return picture
-        height, width = (max(1, round(length * wanted / side)) for length in picture.shape[:2])
-        return squash(picture, width, height)
+            return height, width
+        return max(1, round(height * wanted / side)), max(1, round(width * wanted / side))
+
+    @property
+    def label_base(self) -> int:
+        """How a label stands for an ADE20K id: value = id - 1 + base."""
+        return self._semantics.label_base
 
     def encode(self, picture: Picture) -> SemanticMap | None:
         """The semantics of a picture at its own size; None without a segmenter.
@@ -127,7 +135,7 @@ class StagedRecognizer(Recognizer):
         """
         if self._segmenter is None:
             return None
-        base = LabelBase(self._semantics.label_base)
+        base = LabelBase(self.label_base)
         if self._semantics.eight_bit:
             return self._segmenter.encode(picture, base)
         return exact_top3(self._segmenter.probabilities(picture), self._segmenter.class_ids, base)
@@ -160,11 +168,11 @@ class StagedRecognizer(Recognizer):
 
         shrunk = self.shrunk(picture)
         inputs = crop_inputs(self.package.crop, shrunk, self.encode(shrunk) if self.parts.uses_semantics else None)
-        return explain_staged(self.package, self.parts, inputs, self._semantics.label_base, scene)
+        return explain_staged(self.package, self.parts, inputs, self.label_base, scene)
 
     def _best_class(self, semantics: SemanticMap) -> tuple[Array, Array]:
         """ADE20K ids (H, W) uint8 of the best class and its probabilities (H, W) float32."""
-        ids = semantics.labels[0] + np.uint8(1 - self._semantics.label_base)
+        ids = semantics.labels[0] + np.uint8(1 - self.label_base)
         return ids, _as_probabilities(semantics.scores[0])
 
 
@@ -209,6 +217,19 @@ class LiveNetwork:
         maps = (found[name][0] if name in found else None for name in ("activation", "gate"))
         activation, gate = maps
         return found["logits"], activation, gate
+
+    def on_device(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """A network on torch: its outputs by name, there, for what it looks at of crop, labels and scores, there.
+
+        `logits` (B, C), and where the network has such, `activation` (B, h, w) and `gate` (B, h', w').
+        """
+        assert isinstance(self._run, TorchModule)
+        return dict(zip(self._names, self._run.on_device(*inputs), strict=True))
+
+    def computing(self) -> AbstractContextManager[None]:
+        """A network on torch: what is inside of this computes in its precision too."""
+        assert isinstance(self._run, TorchModule)
+        return computing_in(self._run.precision, self.device)
 
     def lane(self) -> LiveNetwork:
         """Another one over the same weights, for a thread of its own."""
@@ -257,8 +278,7 @@ def crop_inputs(crop: CropPreprocess, picture: Picture, semantics: SemanticMap |
     """
     resized = crop.resized(picture)
     box = crop.boxes(resized)[0]
-    height, width = resized.shape[:2]
-    view = View(box.top / height, box.left / width, (box.top + crop.side) / height, (box.left + crop.side) / width)
+    view = crop.view(*resized.shape[:2])
     rgb = crop.tensor(resized, box)[None]
     if semantics is None:
         return CropInputs(rgb, None, None, view)
@@ -271,50 +291,6 @@ def top3_tensors(inputs: CropInputs, device: torch.device | str = "cpu") -> Top3
     assert inputs.labels is not None
     assert inputs.scores is not None
     return Top3(torch.from_numpy(inputs.labels).to(device), torch.from_numpy(inputs.scores).to(device))
-
-
-def load_staged(
-    name: str,
-    segmenter: str | None,
-    semantics: SemanticsSettings,
-    *,
-    engine: str,
-    device: str,
-    threads: int | None,
-    precision: Precision = "auto",
-    lanes: int = 1,
-) -> StagedRecognizer:
-    """Load a scene network, and its segmenter, ready to run; see `models.recognizer.load_recognizer`."""
-    package, loaded = find_package(name), load_scene_network(name)
-    parts = scene_parts(loaded.module)
-    _check_semantics(package, parts, segmenter, semantics)
-    network = LiveNetwork(parts, engine, device, threads, precision, lanes)
-    found = None
-    if segmenter is not None:
-        found = load_segmenter(
-            segmenter, device=_torch_device(engine, device), threads=threads, short_sides=semantics.short_sides
-        )
-        if engine != "torch":
-            compile_segmenter(found, engine, device, threads, precision, lanes)
-    return StagedRecognizer(package, parts, found, semantics, network, engine)
-
-
-def _check_semantics(
-    package: ModelPackage, parts: SceneParts, segmenter: str | None, semantics: SemanticsSettings
-) -> None:
-    name = package.manifest.name
-    if segmenter is None and parts.uses_semantics:
-        raise ModelError(
-            f"model {name!r} looks at semantics and has no segmenter of its own; say which one makes them: "
-            "--set model.segmenter=upernet_r50 (the paper's, once pulled or imported) or scene18 (packaged)"
-        )
-    if segmenter is None and semantics != SemanticsSettings():
-        raise ModelError(f"model {name!r} looks at no semantics; leave model.semantics out, or give model.segmenter")
-
-
-def _torch_device(engine: str, device: str) -> str:
-    """Where torch runs the parts that stay with it."""
-    return device if engine == "torch" else "cpu"
 
 
 def _as_probabilities(scores: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.device_frames import normalised, squashed
 from models.encoding import LabelBase, SemanticMap, top3
 from models.errors import ModelError
 from models.prediction import FloatArray
@@ -43,6 +44,9 @@ class PictureNetwork(Protocol):
         Raises:
             ModelError: it cannot see a picture at that size.
         """
+
+    # One that can do without the host has also `frame_logits(frames, short_sides)`: class logits (B, K, h, w) float32,
+    # for each scale, of frames (B, H, W, 3) uint8 that are on its device.
 
     def eval(self) -> Any:
         """See `torch.nn.Module.eval`."""
@@ -83,6 +87,19 @@ class TorchSegmenter(PictureSegmenter):
     @abstractmethod
     def score_maps(self, picture: Picture) -> Sequence[ScoreMap]:
         """What the network says of a picture, once for each scale."""
+
+    @property
+    def takes_frames(self) -> bool:
+        """Whether there is `frame_logits`: a network that the host has no part in."""
+        return False
+
+    def frame_logits(self, frames: Tensor) -> list[Tensor]:
+        """Class logits (B, K, h, w) float32, for each scale, of frames (B, H, W, 3) uint8 that are on its device."""
+        raise NotImplementedError(f"{self.name} scales pictures on the host")
+
+    def to_channels_last(self) -> None:
+        """Lay the network's weights out as tensor cores read them."""
+        self.exchange_network(lambda network: network.to(memory_format=torch.channels_last))
 
     def probabilities(self, picture: Picture, size: tuple[int, int] | None = None) -> FloatArray:
         """See `PictureSegmenter.probabilities`.
@@ -136,6 +153,16 @@ class SquashedSegmenter(TorchSegmenter):
         tensor = torch.from_numpy(self._preprocess(picture))[None].to(self.device)
         return [ClassLogits(self._network(tensor).logits[0].float())]
 
+    @property
+    def takes_frames(self) -> bool:
+        """See `TorchSegmenter.takes_frames`."""
+        return True
+
+    def frame_logits(self, frames: Tensor) -> list[Tensor]:
+        """See `TorchSegmenter.frame_logits`."""
+        small = squashed(frames, (self._preprocess.height, self._preprocess.width)).permute(0, 3, 1, 2).float()
+        return [self._network(normalised(small, self._preprocess.mean, self._preprocess.std)).logits.float()]
+
 
 class ScaledSegmenter(TorchSegmenter):
     """A network that scales pictures itself; over several scales, probabilities are averaged.
@@ -163,6 +190,16 @@ class ScaledSegmenter(TorchSegmenter):
         """See `TorchSegmenter.score_maps`."""
         maps: Sequence[ScoreMap] = self._network.score_maps(picture, self._short_sides)
         return maps
+
+    @property
+    def takes_frames(self) -> bool:
+        """See `TorchSegmenter.takes_frames`. Networks of other libraries scale pictures on the host."""
+        return hasattr(self._network, "frame_logits")
+
+    def frame_logits(self, frames: Tensor) -> list[Tensor]:
+        """See `TorchSegmenter.frame_logits`."""
+        logits: list[Tensor] = self._network.frame_logits(frames, self._short_sides)
+        return logits
 
 
 def picture_size(picture: Picture) -> tuple[int, int]:

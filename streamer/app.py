@@ -359,6 +359,8 @@ def recognizer_for(model: ModelSettings, lanes: int = 1) -> Recognizer:
         lanes=lanes,
     )
     _log.info("model %s on %s, %s", model.name, recognizer.engine, recognizer.device)
+    if recognizer.resizes_on == "device":
+        _log.info("frames go up to %s as they are, and are resized there", recognizer.device)
     if model.segmenter is not None:
         _log.info("semantics by %s, %d-based labels", recognizer.segmenter, model.semantics.label_base)
     return recognizer

@@ -83,7 +83,7 @@ def _torch() -> list[Finding]:
         return [Finding("backend torch", "good", f"cpu ({torch.get_num_threads()} threads), no CUDA device")]
     count = torch.cuda.device_count()
     names = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count))
-    return [Finding("backend torch", "good", f"cpu, {names}")]
+    return [Finding("backend torch", "good", f"cpu, {names}; on CUDA frames go up as they are and are resized there")]
 
 
 def _onnxruntime() -> list[Finding]:

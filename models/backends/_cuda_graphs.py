@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.device_frames import DeviceLane
+
 _WARM_UPS = 3  # libraries choose their algorithms on the first calls, which must not be recorded
 
 _recording = threading.Lock()  # of one graph at a time in the process
@@ -22,44 +24,41 @@ class _Recording:
     """A recorded run, with the memory that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    pinned: Tensor
     given: Tensor
     found: tuple[Tensor, ...]
 
 
 class CudaGraphs:
-    """Runs `function` on tensors from the host; belongs to one thread, with a stream of its own.
+    """Runs `function` on tensors on a device. Belongs to one thread, which calls it in its lane's stream.
 
     Args:
         function: one tensor on the device to several; it decides nothing by values.
-        device: `cuda` or `cuda:N`.
+        lane: that thread's.
     """
 
-    def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]], device: str) -> None:
+    def __init__(self, function: Callable[[Tensor], tuple[Tensor, ...]], lane: DeviceLane) -> None:
         self._function = function
-        self._device = torch.device(device)
-        self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        self._lane = lane
         self._recordings: dict[torch.Size, _Recording] = {}
 
     def __call__(self, given: Tensor) -> tuple[Tensor, ...]:
-        """The function's results on the host, the caller's own."""
+        """The function's results, on the device; the next call for this shape writes over them."""
         if given.shape not in self._recordings:
             self._recordings[given.shape] = self._record(given)
         recording = self._recordings[given.shape]
-        recording.pinned.copy_(given)
-        with torch.cuda.stream(self._stream):
-            recording.given.copy_(recording.pinned, non_blocking=True)
-            recording.graph.replay()
-            return tuple(tensor.cpu() for tensor in recording.found)  # waits for the stream
+        recording.given.copy_(given)
+        recording.graph.replay()
+        return recording.found
 
     def _record(self, given: Tensor) -> _Recording:
-        with _recording, torch.cuda.stream(self._stream):
-            on_device = given.to(self._device)
+        with _recording:
+            own = given.clone()
             for _ in range(_WARM_UPS):
-                self._function(on_device)
-            self._stream.synchronize()
+                self._function(own)
+            stream = torch.cuda.current_stream(self._lane.device)
+            stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             # Other threads may go on using the device meanwhile.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                found = self._function(on_device)
-        return _Recording(graph, given.clone().pin_memory(), on_device, found)
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                found = self._function(own)
+        return _Recording(graph, own, found)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from config.plugins import PluginParams
 from config.schema import Precision
 from models.errors import ModelError
 from models.prediction import FloatArray
+from models.preprocess import Preprocess
 
+Side = Literal["host", "device"]
 Array = NDArray[Any]
 Pictures = NDArray[np.uint8]
 
@@ -74,15 +76,25 @@ class Backend(ABC):
         name: as `--backend` names it.
         device: what it runs on.
         precision: in which its layers compute.
+        resizes_on: where `infer_frames` resizes: on the `host`, or on the `device`, so that frames go up as they are.
     """
 
     name: str
     device: str
     precision: str
+    resizes_on: Side = "host"
 
     @abstractmethod
     def infer(self, pictures: Pictures) -> NetworkOutput:
         """Run the network on (B, H, W, 3) uint8 RGB pictures of the model's size (see `Preprocess.squash`)."""
+
+    def infer_frames(self, frames: Sequence[Pictures], preprocess: Preprocess) -> NetworkOutput:
+        """Run the network on frames (H, W, 3) uint8 RGB, each of any size.
+
+        Raises:
+            ValueError: one is no such array, or is empty.
+        """
+        return self.infer(np.stack([preprocess.squash(frame) for frame in frames]))
 
     @abstractmethod
     def lane(self) -> Backend:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import av
 from av.codec.hwaccel import HWAccel
+from av.video.stream import VideoStream
 
-__all__ = ["HardwareDecoding", "accelerator", "nvdec_fault"]
+__all__ = ["HardwareDecoding", "accelerator", "check_codec", "nvdec_fault"]
 
 HardwareDecoding = Literal["auto", "off", "cuda"]
 
@@ -20,7 +21,7 @@ def accelerator(wanted: HardwareDecoding) -> HWAccel | None:
     """What `av.open` takes as `hwaccel`; None is the processor.
 
     `auto` takes NVDEC where it is; `cuda` asks for it, and the log says once if it is not there. A codec that NVDEC
-    does not know is decoded by the processor.
+    does not know is decoded by the processor; see `check_codec`.
     """
     if wanted == "off":
         return None
@@ -29,6 +30,12 @@ def accelerator(wanted: HardwareDecoding) -> HWAccel | None:
             _report(fault)
         return None
     return HWAccel("cuda", allow_software_fallback=True)
+
+
+def check_codec(wanted: HardwareDecoding, stream: VideoStream) -> None:
+    """Let the log say, once for each codec, if NVDEC is asked for and does not decode this stream."""
+    if wanted == "cuda" and nvdec_fault() is None and not stream.codec_context.is_hwaccel:
+        _report(f"the NVIDIA decoder here does not take {stream.codec_context.name}")
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +50,6 @@ def nvdec_fault() -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=64)
 def _report(fault: str) -> None:
     _log.warning("capture.hardware_decoding=cuda: %s; videos are decoded by the processor", fault)

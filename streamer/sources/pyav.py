@@ -19,7 +19,7 @@ from streamer.address import NETWORK_SCHEMES, redact
 from streamer.errors import SourceError, SourceLost, TruncatedError
 from streamer.sources._colour import RgbConverter
 from streamer.sources._ffmpeg import open_file, open_network, reason, video_stream
-from streamer.sources._hardware import HardwareDecoding, accelerator
+from streamer.sources._hardware import HardwareDecoding, accelerator, check_codec
 from streamer.sources._times import FrameTimes
 from streamer.sources._truncation import announced_frames, has_exact_packets
 from streamer.sources.base import Decoded, Mark, Source, SourceInfo
@@ -73,6 +73,7 @@ class PyAVSource(Source):
         self._container = container = self._connect()
         try:
             stream = video_stream(container, self.uri)
+            check_codec(self._params.hardware_decoding, stream)
             self._live = self._remote and (self._target.lower().startswith("rtsp") or not container.duration)
             self.clock = "arrival" if self._live else "file"
             # Frame threads are fastest and a few frames late, which a live stream cannot afford.

@@ -20,9 +20,12 @@ needs_gpu = pytest.mark.skipif(nvdec_fault() is not None, reason="needs an NVIDI
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
+    return written(tmp_path / "clip.mp4", "libx264")
+
+
+def written(path: Path, codec: str) -> Path:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for i in range(8):
             image = np.full((240, 320, 3), 30 * i, np.uint8)
@@ -49,6 +52,19 @@ def test_without_a_gpu_the_processor_decodes_and_the_log_says_so_once(clip, capl
         np.testing.assert_array_equal(frames, images(clip, "off"))
     (record,) = [r for r in caplog.records if r.name == _hardware.__name__]
     assert "decoded by the processor" in record.message
+
+
+def test_a_codec_that_no_gpu_decodes_is_named_once(tmp_path, caplog, monkeypatch) -> None:
+    _hardware._report.cache_clear()
+    monkeypatch.setattr(_hardware, "nvdec_fault", lambda: None)
+    clip = written(tmp_path / "clip.mkv", "ffv1")
+    with caplog.at_level(logging.WARNING):
+        found = [images(clip, "cuda"), images(clip, "cuda")]
+        assert len(images(clip, "auto")) == 8
+    for frames in found:
+        np.testing.assert_array_equal(frames, images(clip, "off"))
+    (record,) = [r for r in caplog.records if r.name == _hardware.__name__]
+    assert "does not take ffv1; videos are decoded by the processor" in record.message
 
 
 @no_gpu

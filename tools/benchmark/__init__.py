@@ -14,5 +14,6 @@ annotating.py   `annotate`
 baseline.py     the plain loop that all of this is compared with; plain_upernet.py is its segmenter
 figures.py      percentiles, spread, slope
 table.py        the report for people
+gpu.py          a model on a CUDA device, single frames and batches; device_limits.py: what that device could do at best
 beside_resnet.py, stem.py   one network beside a known one; the sparse semantic stem beside the dense one
 """

@@ -38,7 +38,7 @@ def measure_model(
         ModelError: there is no such model or device.
     """
     recognizer = load_recognizer(name, backend=backend, device=device, threads=threads, precision=precision)
-    frame = _frame()
+    frame = made_frame(_FRAME)
     other = _resnet18(threads)
     works: dict[str, Callable[[], object]] = {"model": lambda: recognizer.predict(frame), "resnet18": other}
     times: dict[str, list[float]] = {key: [] for key in works}
@@ -70,13 +70,13 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"  {report['ratio_to_resnet18']} times ResNet-18, {report['threads']} threads"
 
 
-def _frame() -> NDArray[np.uint8]:
-    """A frame with structures of all sizes."""
+def made_frame(size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame of `size` = (H, W) with structures of all sizes, uint8 RGB."""
     import cv2
 
     rng = np.random.default_rng(0)
-    layers = [rng.normal(0, 40, (_FRAME[0] // step + 1, _FRAME[1] // step + 1, 3)) for step in (1, 8, 64)]
-    total = sum(cv2.resize(layer, _FRAME[::-1], interpolation=cv2.INTER_LINEAR) for layer in layers)
+    layers = [rng.normal(0, 40, (size[0] // step + 1, size[1] // step + 1, 3)) for step in (1, 8, 64)]
+    total = sum(cv2.resize(layer, size[::-1], interpolation=cv2.INTER_LINEAR) for layer in layers)
     return np.asarray(np.clip(total + 128, 0, 255), np.uint8)
 
 

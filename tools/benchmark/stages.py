@@ -154,6 +154,8 @@ def _sender() -> Iterator[Callable[[SceneState], None]]:
 
 def _predict(recognizer: Recognizer, picture: Picture, watch: Stopwatch) -> Prediction:
     """What the recognizer says of a picture, each of its stages timed."""
+    if recognizer.resizes_on == "device":
+        return _predict_on_device(recognizer, picture, watch)
     if isinstance(recognizer, JointRecognizer):
         with watch("preprocess"):
             ready = prepare(recognizer, picture)
@@ -168,8 +170,21 @@ def _predict(recognizer: Recognizer, picture: Picture, watch: Stopwatch) -> Pred
         return recognizer.classify(shrunk, semantics)
 
 
+def _predict_on_device(recognizer: Recognizer, picture: Picture, watch: Stopwatch) -> Prediction:
+    """The same where frames go up as they are: each stage begins and ends on the device."""
+    if isinstance(recognizer, JointRecognizer):
+        with watch("networks"):
+            return recognizer.predict(picture)
+    with watch("segment and encode"):
+        segmentation = recognizer.segment(picture)
+    with watch("classify"):
+        return recognizer.predict_with(picture, segmentation)
+
+
 def prepare(recognizer: Recognizer, picture: Picture) -> Any:
     """What `run_networks` takes of a picture."""
+    if recognizer.resizes_on == "device":
+        return picture
     if isinstance(recognizer, JointRecognizer):
         return recognizer.package.preprocess.squash(picture)[None]
     assert isinstance(recognizer, StagedRecognizer)
@@ -178,6 +193,9 @@ def prepare(recognizer: Recognizer, picture: Picture) -> Any:
 
 def run_networks(recognizer: Recognizer, ready: Any) -> None:
     """The networks on a picture made ready. Those of a staged model, with what lies between and in front of them."""
+    if recognizer.resizes_on == "device":
+        recognizer.predict(ready)
+        return
     if isinstance(recognizer, JointRecognizer):
         recognizer.backend.infer(ready)
         return

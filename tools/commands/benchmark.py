@@ -14,6 +14,7 @@ from tools.commands import _options as options
 if TYPE_CHECKING:
     from fractions import Fraction
 
+    from config.schema import ModelSettings
     from config.schema import Precision as PrecisionName
     from tools.benchmark.measure import Plan
 
@@ -37,7 +38,11 @@ def benchmark(
     repeats: Annotated[int, typer.Option("--repeats", metavar="R", min=1, help="Whole runs to take.")] = 3,
     resize: Annotated[
         str | None,
-        typer.Option("--resize", metavar="WxH", help="Measure on a clip of that size, made of the source."),
+        typer.Option(
+            "--resize",
+            metavar="WxH",
+            help="Measure on a clip of that size, made of the source, or on such frames.",
+        ),
     ] = None,
     frames_subscriber: Annotated[
         bool, typer.Option("--frames-subscriber", help="Subscribe to annotated frames as well.")
@@ -70,6 +75,9 @@ def benchmark(
     stem: Annotated[
         bool, typer.Option("--stem", help="The sparse semantic stem against the dense one instead.")
     ] = False,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="A model on a CUDA device instead: single frames, batches, its limit.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="CPU threads of the networks; beside ResNet-18: 2.")
     ] = None,
@@ -77,6 +85,20 @@ def benchmark(
     as_json: options.Json = False,
 ) -> None:
     """Time each stage of a frame's way, the networks alone, and the whole pipeline, on a recording."""
+    if gpu:
+        if stem or source is not None or backend not in (None, "torch"):
+            raise typer.BadParameter(
+                "--gpu runs --model on torch on made frames: no --source, --stem or other --backend"
+            )
+        named = {
+            "model.name": model,
+            "model.device": device or "cuda",
+            "model.precision": precision,
+            "model.threads": threads,
+        }
+        size = (1280, 720) if resize is None else _size(resize)
+        _on_gpu(options.settings_from(config, set_, named).model, size, as_json, output)
+        return
     if stem == (source is not None or model is not None):
         raise typer.BadParameter("give a recording with --source, or --model alone, or --stem alone")
     if source is None:
@@ -122,6 +144,22 @@ def _measure(plan: Plan, as_json: bool, output: Path | None) -> None:
     _print(report.as_dict(), lines(report), as_json)
 
 
+def _on_gpu(model: ModelSettings, size: tuple[int, int], as_json: bool, output: Path | None) -> None:
+    """A model on a CUDA device, on frames of `size` = (W, H)."""
+    from tools.benchmark.gpu import lines, measure_gpu
+    from tools.benchmark.machine import machine
+
+    found = machine()
+    with _written(output) as write:
+        report = {"machine": found, **measure_gpu(model, size[::-1])}
+        write(report)
+    _print(report, [_words(found), *lines(report)], as_json)
+
+
+def _words(found: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in found.items())
+
+
 def _compare(
     stem: bool,
     model: str | None,
@@ -147,7 +185,7 @@ def _compare(
             assert model is not None
             report = {"machine": found, **measure_model(model, backend, device, precision, threads, repeats=200)}
         write(report)
-    _print(report, [", ".join(f"{key} {value}" for key, value in found.items()), *lines(report)], as_json)
+    _print(report, [_words(found), *lines(report)], as_json)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.device_frames import normalised, resized
 from models.layers.csail.decoders import CLASSES
 from models.scaling import ScaleParams, ShortSideScaling
 from models.score_maps import ClassLogits
@@ -46,3 +47,12 @@ class CsailSegmenter(nn.Module):
         device = next(self.parameters()).device
         views = (torch.from_numpy(self._scaling(picture, side))[None] for side in short_sides or self._short_sides)
         return [ClassLogits(self.class_logits(view.to(device))[0].float()) for view in views]
+
+    def frame_logits(self, frames: Tensor, short_sides: Sequence[int] | None = None) -> list[Tensor]:
+        """See `models.torch_segmenters.PictureNetwork`: what `score_maps` does, of frames on the network's device."""
+        height, width = frames.shape[1:3]
+        found = []
+        for side in short_sides or self._short_sides:
+            view = resized(frames, self._scaling.size(height, width, side))
+            found.append(self.class_logits(normalised(view, self._scaling.mean, self._scaling.std)).float())
+        return found
