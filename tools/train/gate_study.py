@@ -10,6 +10,7 @@ the same number of steps. Arms are chosen on dev; val is for the figures: clean,
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.scene_network import build_scene_network
+from streamer.files import write_bytes
 from tools.corruptions import CORRUPTIONS, corrupt
 from tools.intervals import mca_difference_interval, mean_difference_interval
 from tools.train.cache import PictureCache
@@ -42,6 +44,7 @@ EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 14, 128, 1e-3, 0.05, 0.1
 _WARM_UP = 60
 _SIDE = 256  # pixels of a picture as the encoder sees it
 _FLOOR = "rgb"
+_MEASURED = ("dev", "val", "degraded")
 
 Rows = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -72,11 +75,11 @@ def run(root: Path, cache: Path, output: Path, seeds: Sequence[int], say: Callab
     right: dict[str, dict[str, list[Bools]]] = {}
     for name in DESIGNS:
         for seed in seeds:
-            network = train(name, seed, parts["train"], parts["view"], len(recipe.labels))
-            for part in ("dev", "val", "degraded"):
-                right.setdefault(name, {}).setdefault(part, []).append(correct(network, parts[part]))
-            say(f"{name}, seed {seed}: dev {right[name]['dev'][-1].mean():.4f}")
-    table = summary(right, {part: parts[part].targets.numpy() for part in ("dev", "val", "degraded")}, recipe.labels)
+            answers = _answers(name, seed, parts, len(recipe.labels), output)
+            for part in _MEASURED:
+                right.setdefault(name, {}).setdefault(part, []).append(answers[part])
+            say(f"{name}, seed {seed}: dev {answers['dev'].mean():.4f}")
+    table = summary(right, {part: parts[part].targets.numpy() for part in _MEASURED}, recipe.labels)
     (output / "gates.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
     return table
 
@@ -85,6 +88,18 @@ def _scenes_alone(recipe: Recipe) -> Recipe:
     """The recipe without what teaches more than scenes."""
     data = recipe.data.model_copy(update={"unknowns": False, "pictures": ()})
     return recipe.model_copy(update={"data": data, "loss": recipe.loss.model_copy(update={"distillation": 0.0})})
+
+
+def _answers(name: str, seed: int, parts: dict[str, Part], scenes: int, output: Path) -> dict[str, Bools]:
+    """Where an arm is right, by part; kept in `output`, so that a study that was stopped goes on."""
+    file = output / f"{name}-{seed}.npz"
+    if not file.exists():
+        network = train(name, seed, parts["train"], parts["view"], scenes)
+        kept = io.BytesIO()
+        np.savez(kept, **{part: correct(network, parts[part]) for part in _MEASURED})
+        write_bytes(file, kept.getvalue())
+    with np.load(file) as found:
+        return {part: found[part] for part in _MEASURED}
 
 
 def train(name: str, seed: int, whole: Part, view: Part, scenes: int) -> Design:
