@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reference_models import ColourSegmenter, blobs, filled, made, write_package, write_segmenter
+from reference_models import ColourSegmenter, blobs, made, write_mobile, write_package
 from torch import nn
 
 from config.errors import UnknownPluginError
@@ -22,7 +22,6 @@ from models.errors import ModelError
 from models.package import ModelPackage
 from models.scene_parts import scene_parts
 from models.segmentation import load_segmenter
-from models.segmenters import build_csail
 from models.staged import LiveNetwork, StagedRecognizer
 from streamer.sources.images import read_picture
 
@@ -310,10 +309,7 @@ def test_openvino_tells_nobody_about_us():
 @pytest.fixture(scope="module")
 def mobile(tmp_path_factory) -> str:
     """The folder of a small segmenter with weights by formula."""
-    network = filled(build_csail("c1_mobilenetv2"))
-    with torch.no_grad():
-        network.decoder.conv_last.weight.mul_(0.02)  # or the best class of every pixel would be certain
-    return str(write_segmenter(tmp_path_factory.mktemp("segmenters") / "mobile", "c1_mobilenetv2", network))
+    return str(write_mobile(tmp_path_factory.mktemp("segmenters") / "mobile"))
 
 
 @pytest.mark.parametrize("name", ["scene18", "mobile"])
