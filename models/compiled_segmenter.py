@@ -9,17 +9,14 @@ it), and moves its probabilities by up to 0.07. In 8 bits the plain convolutions
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from config.schema import Precision
-from models.backends import BACKENDS
 from models.backends.base import CompiledModule
 from models.compiled_top3 import CompiledTop3
+from models.engine import Engine
 from models.errors import ModelError
 from models.layers.csail.decoders import UPerNet
 from models.layers.csail.segmenter import CsailSegmenter
@@ -32,46 +29,38 @@ _EXAMPLE = (1, 3, 256, 320)  # at which no map of a decoder has by chance the si
 _EXACT = ("auto", "f32")  # precisions in which networks on a CPU compute in float32; Winograd's way is for them alone
 
 
-def compile_segmenter(
-    segmenter: PictureSegmenter,
-    engine: str,
-    device: str,
-    threads: int | None,
-    precision: Precision = "auto",
-    lanes: int = 1,
-) -> None:
+def compile_segmenter(segmenter: PictureSegmenter, engine: Engine) -> None:
     """Let a backend run a segmenter's network, where it is one of ours; networks of other libraries stay on torch.
 
     Raises:
         ModelError: the backend has no such device or precision; see `int8_graph` for `int8`.
     """
-    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
-    int8 = int8_graph(segmenter.name, engine) if precision == "int8" else None
+    int8 = int8_graph(segmenter.name, engine) if engine.precision == "int8" else None
 
     def change(network: nn.Module) -> nn.Module:
         if isinstance(network, CsailSegmenter):
-            if isinstance(network.decoder, UPerNet) and precision in _EXACT:
+            if isinstance(network.decoder, UPerNet) and engine.precision in _EXACT:
                 network.decoder.quicken()
             source = logits_network(network)
-            run = _traced(source, engine, values) if int8 is None else _from_file(int8, engine, values)
+            run = engine.compile_module(source, trace_example()) if int8 is None else engine.load_module(int8)
             network.encoder, network.decoder = _Compiled(source, run), nn.Identity()
             return network
-        return _CompiledLiteFpn(network, engine, values) if isinstance(network, LiteFpn) else network
+        return _CompiledLiteFpn(network, engine) if isinstance(network, LiteFpn) else network
 
     if isinstance(segmenter, TorchSegmenter):
         segmenter.exchange_network(change)
         if segmenter.has_three_classes:
-            segmenter.exchange_top3(CompiledTop3(segmenter.class_ids, engine, values))
+            segmenter.exchange_top3(CompiledTop3(segmenter.class_ids, engine))
 
 
-def int8_graph(segmenter: str | None, engine: str) -> Path:
+def int8_graph(segmenter: str | None, engine: Engine) -> Path:
     """The checked file of a segmenter in 8 bits, for a backend.
 
     Raises:
         ModelError: the backend runs no such files, the segmenter has none, or there is no segmenter.
     """
-    if engine != "openvino":
-        raise ModelError(f"{engine} runs no segmenter in 8 bits; use --backend openvino, or --precision f32")
+    if engine.name != "openvino":
+        raise ModelError(f"{engine.name} runs no segmenter in 8 bits; use --backend openvino, or --precision f32")
     if segmenter is None:
         raise ModelError("--precision int8 is the segmenter's, and there is none; use --precision f32")
     package = None if segmenter.startswith("huggingface:") else find_package(segmenter)
@@ -91,17 +80,6 @@ def logits_network(network: CsailSegmenter) -> nn.Module:
 def trace_example() -> tuple[Tensor, ...]:
     """What `logits_network` is traced with."""
     return (torch.zeros(_EXAMPLE),)
-
-
-def _traced(source: nn.Module, engine: str, values: Mapping[str, Any]) -> CompiledModule:
-    params = BACKENDS.params(engine, values)
-    module: CompiledModule = BACKENDS.load(engine).compile_module(params, source, trace_example())
-    return module
-
-
-def _from_file(path: Path, engine: str, values: Mapping[str, Any]) -> CompiledModule:
-    module: CompiledModule = BACKENDS.load(engine).load_module(BACKENDS.params(engine, values), path)
-    return module
 
 
 class _Compiled(nn.Module):
@@ -139,10 +117,10 @@ class _Logits(nn.Module):
 class _CompiledLiteFpn(nn.Module):
     """`LiteFpn` without its features, which serve a joint model's classifier alone."""
 
-    def __init__(self, network: LiteFpn, engine: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, network: LiteFpn, engine: Engine) -> None:
         super().__init__()
         source = _Logits(network)
-        self.compiled = _Compiled(source, _traced(source, engine, values))
+        self.compiled = _Compiled(source, engine.compile_module(source, trace_example()))
 
     def forward(self, x: Tensor) -> SegmenterOutput:
         """The logits, and no features."""

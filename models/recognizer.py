@@ -14,8 +14,8 @@ from config.errors import UnknownPluginError
 from config.plugins import Registry
 from config.schema import Precision, SemanticsSettings
 from models.auto_backend import Choice, choose
-from models.backends import BACKENDS
 from models.backends.base import Backend
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage, UnknownCalibration, find_package
 from models.prediction import FloatArray, Prediction, entropy
@@ -201,18 +201,14 @@ def load_recognizer(
 
         if backend == "auto":
             backend = "torch" if _on_cuda(device) else "openvino"
-        return load_staged(
-            name, segmenter, semantics, engine=backend, device=device, threads=threads, precision=precision, lanes=lanes
-        )  # fmt: skip
+        return load_staged(name, segmenter, semantics, Engine(backend, device, threads, precision, lanes))
     _check_joint(package, segmenter, semantics, precision)
     if backend == "auto":
         choice = _choose(package, device, threads, precision, lanes)
         backend, threads, precision = choice.engine, choice.threads, choice.precision
         if device == "auto" and backend != "torch":
             device = "cpu"  # that is where it was measured
-    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
-    built: Backend = BACKENDS.build(backend, values, package=package)
-    return JointRecognizer(package, built)
+    return JointRecognizer(package, Engine(backend, device, threads, precision, lanes).build(package))
 
 
 def _choose(package: ModelPackage, device: str, threads: int | None, precision: Precision, lanes: int) -> Choice:

@@ -11,19 +11,19 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from config.schema import Precision, SemanticsSettings
-from models.backends import BACKENDS
-from models.backends.base import Array, CompiledModule
+from config.schema import SemanticsSettings
+from models.backends.base import Array
 from models.compiled_segmenter import compile_segmenter, int8_graph
 from models.crops import CropPreprocess
 from models.encoding import LabelBase, SemanticMap, exact_top3
+from models.engine import Engine
 from models.errors import ModelError
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage, find_package
@@ -180,27 +180,16 @@ class LiveNetwork:
     and 68 ms this way, with ResNet-50 234 and 146 ms. Hence `--backend auto` takes openvino on a CPU here too.
     """
 
-    def __init__(
-        self,
-        parts: SceneParts,
-        engine: str,
-        device: str,
-        threads: int | None,
-        precision: Precision = "auto",
-        lanes: int = 1,
-    ) -> None:
-        backend = BACKENDS.load(engine)
-        values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
-        params = BACKENDS.params(engine, values)
+    def __init__(self, parts: SceneParts, engine: Engine) -> None:
         self._parts = parts.eval()
-        self._splits = bool(backend.TRACES) and parts.uses_semantics
+        self._splits = engine.traces and parts.uses_semantics
         tail = _Tail(parts, from_stem=self._splits)
         self._names = tail.names
         rgb = torch.zeros(1, 3, 224, 224)
         labels, scores = torch.zeros(1, 3, 224, 224, dtype=torch.uint8), torch.zeros(1, 3, 224, 224)
         semantics = (parts.stem(Top3(labels, scores)),) if self._splits else (labels, scores)
         examples = ((rgb,) if parts.uses_rgb else ()) + (semantics if parts.uses_semantics else ())
-        self._run: CompiledModule = backend.compile_module(params, tail, [e.detach() for e in examples])
+        self._run = engine.compile_module(tail, [e.detach() for e in examples])
         self.device = self._run.device
 
     def __call__(self, inputs: CropInputs) -> tuple[Array, Array | None, Array | None]:
@@ -276,38 +265,28 @@ def top3_tensors(inputs: CropInputs, device: torch.device | str = "cpu") -> Top3
     return Top3(torch.from_numpy(inputs.labels).to(device), torch.from_numpy(inputs.scores).to(device))
 
 
-def load_staged(
-    name: str,
-    segmenter: str | None,
-    semantics: SemanticsSettings,
-    *,
-    engine: str,
-    device: str,
-    threads: int | None,
-    precision: Precision = "auto",
-    lanes: int = 1,
-) -> StagedRecognizer:
+def load_staged(name: str, segmenter: str | None, semantics: SemanticsSettings, engine: Engine) -> StagedRecognizer:
     """Load a scene network, and its segmenter, ready to run; see `models.recognizer.load_recognizer`.
 
     `int8` is the segmenter's precision, where nearly all of the time goes; the scene network then stays in float32.
     """
-    if precision == "int8":
+    if engine.precision == "int8":
         _say_int8(segmenter, engine)
     package, loaded = find_package(name), load_scene_network(name)
     parts = scene_parts(loaded.module)
     _check_semantics(package, parts, segmenter, semantics)
-    network = LiveNetwork(parts, engine, device, threads, "f32" if precision == "int8" else precision, lanes)
+    network = LiveNetwork(parts, replace(engine, precision="f32") if engine.precision == "int8" else engine)
     found = None
     if segmenter is not None:
         found = load_segmenter(
-            segmenter, device=_torch_device(engine, device), threads=threads, short_sides=semantics.short_sides
+            segmenter, device=_torch_device(engine), threads=engine.threads, short_sides=semantics.short_sides
         )
-        if engine != "torch":
-            compile_segmenter(found, engine, device, threads, precision, lanes)
-    return StagedRecognizer(package, parts, found, semantics, network, engine)
+        if engine.name != "torch":
+            compile_segmenter(found, engine)
+    return StagedRecognizer(package, parts, found, semantics, network, engine.name)
 
 
-def _say_int8(segmenter: str | None, engine: str) -> None:
+def _say_int8(segmenter: str | None, engine: Engine) -> None:
     """Say how near to float32 a segmenter in 8 bits is. Raises ModelError, before anything is loaded, without one."""
     int8_graph(segmenter, engine)
     assert segmenter is not None
@@ -328,9 +307,9 @@ def _check_semantics(
         raise ModelError(f"model {name!r} looks at no semantics; leave model.semantics out, or give model.segmenter")
 
 
-def _torch_device(engine: str, device: str) -> str:
+def _torch_device(engine: Engine) -> str:
     """Where torch runs the parts that stay with it."""
-    return device if engine == "torch" else "cpu"
+    return engine.device if engine.name == "torch" else "cpu"
 
 
 def _as_probabilities(scores: Array) -> Array:

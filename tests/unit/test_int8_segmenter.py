@@ -19,6 +19,7 @@ from torch import nn
 from models import load_recognizer
 from models.backends.openvino import traced
 from models.compiled_segmenter import compile_segmenter
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.segmentation import PictureSegmenter, load_segmenter
@@ -79,7 +80,7 @@ def int8(mobile, pictures, tmp_path_factory) -> Path:
 
 def compiled(folder: Path, precision: str) -> PictureSegmenter:
     segmenter = load_segmenter(str(folder), device="cpu", short_sides=[SIDE])
-    compile_segmenter(segmenter, "openvino", "cpu", None, precision)
+    compile_segmenter(segmenter, Engine("openvino", "cpu", precision=precision))
     return segmenter
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from models.backends.base import Array
 from models.backends.openvino import traced
 from models.compiled_segmenter import compile_segmenter, logits_network, trace_example
+from models.engine import Engine
 from models.errors import ModelError
 from models.layers.csail.segmenter import CsailSegmenter
 from models.package import Int8Agreement, ModelFile, ModelPackage
@@ -135,8 +136,8 @@ def _agreement(
     folder: Path, pictures: Sequence[Picture], short_sides: Sequence[int] | None, calibrated_on: int
 ) -> Int8Agreement:
     exact, rough = (load_segmenter(str(folder), device="cpu", short_sides=short_sides) for _ in range(2))
-    compile_segmenter(exact, "openvino", "cpu", None, "f32")
-    compile_segmenter(rough, "openvino", "cpu", None, "int8")
+    compile_segmenter(exact, Engine("openvino", "cpu", precision="f32"))
+    compile_segmenter(rough, Engine("openvino", "cpu", precision="int8"))
     same, difference = np.array([compare(exact, rough, picture) for picture in pictures]).T
     return Int8Agreement(
         same_class=float(same.mean()),
