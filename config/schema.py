@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from config.rules import RuleSettings
 from config.section import NotNegative, Positive, Section, Share
 
-Precision = Literal["auto", "f32", "bf16", "f16"]
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 Policy = Literal["auto", "latest", "every"]
 HeatMap = Literal["off", "gate", "activation"]
 
@@ -48,7 +48,9 @@ class ModelSettings(Section):
     segmenter: str | None = Field(None, description="who segments for a scene network: scene18, upernet_r50...")
     threads: int | None = Field(None, ge=1, description="CPU threads of the networks; default: all cores")
     precision: Precision = Field(
-        "auto", description="of the networks: f32, bf16 (CPU, CUDA), f16 (GPU); auto: what says the same as f32"
+        "auto",
+        description="of the networks: f32, bf16 (CPU, CUDA), f16 (GPU), int8 (of a segmenter that was exported so); "
+        "auto: what says the same as f32",
     )
     lanes: int | None = Field(
         None, ge=1, le=64, description="frames in the networks at once; default: one for a live source, else by cores"

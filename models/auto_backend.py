@@ -24,9 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from config.errors import UserError
 from config.folders import cache_folder
 from config.schema import Precision
-from models.backends import BACKENDS
 from models.backends.base import Backend
 from models.cores import processor_name, usable_cores
+from models.engine import Engine
 from models.package import ModelPackage
 
 __all__ = ["Choice", "choose"]
@@ -134,9 +134,8 @@ def _measured(package: ModelPackage, device: str, candidates: Sequence[Choice], 
 
 
 def _built(package: ModelPackage, device: str, choice: Choice, lanes: int) -> Backend:
-    values = {"device": "cpu" if device == "auto" else device, "threads": choice.threads, "precision": choice.precision}
-    backend: Backend = BACKENDS.build(choice.engine, values | {"lanes": lanes}, package=package)
-    return backend
+    on = "cpu" if device == "auto" else device
+    return Engine(choice.engine, on, choice.threads, choice.precision, lanes).build(package)
 
 
 def _times(package: ModelPackage, backends: Mapping[Choice, Backend]) -> dict[Choice, float]:

@@ -2,23 +2,25 @@
 
 Measured in CPU time on two cores, a picture of 448x800: `c1_mobilenetv2` 1.7 s on torch and 0.3 s in OpenVINO. The
 large convolutions of `upernet_r50` take Winograd's way here, in float32. bfloat16 would gain no more (on a CPU that has
-it), and moves its probabilities by up to 0.07.
+it), and moves its probabilities by up to 0.07. In 8 bits the plain convolutions are run, from a file that
+`tools.export` made: Winograd's transforms spread the values too far apart for 8 bits.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from config.schema import Precision
-from models.backends import BACKENDS
+from models.backends.base import CompiledModule
 from models.compiled_top3 import CompiledTop3
+from models.engine import Engine
+from models.errors import ModelError
 from models.layers.csail.decoders import UPerNet
 from models.layers.csail.segmenter import CsailSegmenter
+from models.package import find_package
 from models.segmentation import PictureSegmenter
 from models.segmenters.lite_fpn import LiteFpn, SegmenterOutput
 from models.torch_segmenters import TorchSegmenter
@@ -27,44 +29,66 @@ _EXAMPLE = (1, 3, 256, 320)  # at which no map of a decoder has by chance the si
 _EXACT = ("auto", "f32")  # precisions in which networks on a CPU compute in float32; Winograd's way is for them alone
 
 
-def compile_segmenter(
-    segmenter: PictureSegmenter,
-    engine: str,
-    device: str,
-    threads: int | None,
-    precision: Precision = "auto",
-    lanes: int = 1,
-) -> None:
+def compile_segmenter(segmenter: PictureSegmenter, engine: Engine) -> None:
     """Let a backend run a segmenter's network, where it is one of ours; networks of other libraries stay on torch.
 
     Raises:
-        ModelError: the backend has no such device or precision.
+        ModelError: the backend has no such device or precision; see `int8_graph` for `int8`.
     """
-    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
+    int8 = int8_graph(segmenter.name, engine) if engine.precision == "int8" else None
 
     def change(network: nn.Module) -> nn.Module:
         if isinstance(network, CsailSegmenter):
-            if isinstance(network.decoder, UPerNet) and precision in _EXACT:
+            if isinstance(network.decoder, UPerNet) and engine.precision in _EXACT:
                 network.decoder.quicken()
-            network.encoder = _Compiled(nn.Sequential(network.encoder, network.decoder), engine, values)
-            network.decoder = nn.Identity()
+            source = logits_network(network)
+            run = engine.compile_module(source, trace_example()) if int8 is None else engine.load_module(int8)
+            network.encoder, network.decoder = _Compiled(source, run), nn.Identity()
             return network
-        return _CompiledLiteFpn(network, engine, values) if isinstance(network, LiteFpn) else network
+        return _CompiledLiteFpn(network, engine) if isinstance(network, LiteFpn) else network
 
     if isinstance(segmenter, TorchSegmenter):
         segmenter.exchange_network(change)
         if segmenter.has_three_classes:
-            segmenter.exchange_top3(CompiledTop3(segmenter.class_ids, engine, values))
+            segmenter.exchange_top3(CompiledTop3(segmenter.class_ids, engine))
+
+
+def int8_graph(segmenter: str | None, engine: Engine) -> Path:
+    """The checked file of a segmenter in 8 bits, for a backend.
+
+    Raises:
+        ModelError: the backend runs no such files, the segmenter has none, or there is no segmenter.
+    """
+    if engine.name != "openvino":
+        raise ModelError(f"{engine.name} runs no segmenter in 8 bits; use --backend openvino, or --precision f32")
+    if segmenter is None:
+        raise ModelError("--precision int8 is the segmenter's, and there is none; use --precision f32")
+    package = None if segmenter.startswith("huggingface:") else find_package(segmenter)
+    if package is None or package.manifest.kind != "segmenter":
+        raise ModelError(
+            f"segmenter {segmenter!r} has no form in 8 bits; --precision int8 is for what `scene-streamer export "
+            "--int8` makes of upernet_r50, ppm_r50dilated or c1_mobilenetv2"
+        )
+    return package.int8_graph()
+
+
+def logits_network(network: CsailSegmenter) -> nn.Module:
+    """What a backend runs of the network: class logits (1, 150, h, w) of a view (1, 3, H, W)."""
+    return nn.Sequential(network.encoder, network.decoder)
+
+
+def trace_example() -> tuple[Tensor, ...]:
+    """What `logits_network` is traced with."""
+    return (torch.zeros(_EXAMPLE),)
 
 
 class _Compiled(nn.Module):
     """A module with one input and one output, run by a backend on the CPU's side of things."""
 
-    def __init__(self, source: nn.Module, engine: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, source: nn.Module, run: CompiledModule) -> None:
         super().__init__()
         self.source = source  # its parameters say where the caller shall put the input
-        params = BACKENDS.params(engine, values)
-        self._run = BACKENDS.load(engine).compile_module(params, source, (torch.zeros(_EXAMPLE),))
+        self._run = run
 
     def forward(self, x: Tensor) -> Tensor:
         """What `source` makes of x (1, 3, H, W)."""
@@ -93,9 +117,10 @@ class _Logits(nn.Module):
 class _CompiledLiteFpn(nn.Module):
     """`LiteFpn` without its features, which serve a joint model's classifier alone."""
 
-    def __init__(self, network: LiteFpn, engine: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, network: LiteFpn, engine: Engine) -> None:
         super().__init__()
-        self.compiled = _Compiled(_Logits(network), engine, values)
+        source = _Logits(network)
+        self.compiled = _Compiled(source, engine.compile_module(source, trace_example()))
 
     def forward(self, x: Tensor) -> SegmenterOutput:
         """The logits, and no features."""

@@ -7,17 +7,17 @@ files are made by torch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.backends import BACKENDS
 from models.backends.base import Array
 from models.encoding import LabelBase, SemanticMap
+from models.engine import Engine
 from models.score_maps import resized_rows, strip_rows
 
 __all__ = ["CompiledTop3"]
@@ -32,20 +32,18 @@ class CompiledTop3:
 
     Args:
         class_ids: the ADE20K id (1..150, or 0 for none) of each of the K channels; three of them at least are no 0.
-        engine: the backend.
-        values: its parameters; it computes in float32 whatever they say.
+        engine: the backend; it computes in float32 whatever the engine's precision.
 
     Raises:
         ModelError: the backend has no such device.
     """
 
-    def __init__(self, class_ids: Sequence[int], engine: str, values: Mapping[str, Any]) -> None:
+    def __init__(self, class_ids: Sequence[int], engine: Engine) -> None:
         ids = np.asarray(class_ids)
         self._ids = ids[ids > 0]
         (_, rows, columns), width = _EXAMPLE
         examples = (torch.zeros(len(ids), rows, columns), torch.zeros(width))
-        params = BACKENDS.params(engine, {**values, "precision": "f32"})
-        self._run = BACKENDS.load(engine).compile_module(params, _StripTop3(ids > 0), examples)
+        self._run = replace(engine, precision="f32").compile_module(_StripTop3(ids > 0), examples)
 
     def lane(self) -> CompiledTop3:
         """Another one over the same compiled graph, for a thread of its own."""

@@ -88,12 +88,37 @@ class Origin(_Part):
     best_prec1: float | None = None
 
 
+class Int8Agreement(_Part):
+    """How a segmenter in 8 bits compared with float32 when it was made: see `tools.export.int8_segmenter`.
+
+    same_class: share of a picture's positions that have the same best class; the mean over the pictures.
+    worst_picture: that share of the picture with the smallest.
+    difference: the largest difference of a probability at a position; the mean over positions and pictures.
+    pictures: how many they were.
+    calibrated_on: on how many pictures the ranges were measured.
+    """
+
+    same_class: float = Field(ge=0, le=1)
+    worst_picture: float = Field(ge=0, le=1)
+    difference: float = Field(ge=0, le=1)
+    pictures: int = Field(ge=1)
+    calibrated_on: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        pictures = "1 picture" if self.pictures == 1 else f"{self.pictures} pictures"
+        return (
+            f"on {pictures}: the same class as in float32 at {self.same_class:.1%} of positions "
+            f"({self.worst_picture:.1%} in the worst picture), probabilities off by {self.difference:.2g} on average"
+        )
+
+
 class Manifest(_Part):
     """The content of `model.json`. `preprocess` belongs to a joint model, `crop` to a scene network; a segmenter alone
     scales pictures itself.
 
     precisions: those in which the model was measured to say the same as in float32: top-1 equal on at least 99.5 % of
         its `val` pictures, no probability off by more than 0.02. Others are used only when asked for.
+    int8: of a segmenter that comes with its network in 8 bits as well, in the files "int8" and "int8_weights".
     """
 
     name: str
@@ -107,6 +132,7 @@ class Manifest(_Part):
     groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     calibration: Calibration = Calibration()
     precisions: tuple[Literal["f32", "bf16", "f16"], ...] = ("f32",)
+    int8: Int8Agreement | None = None
     files: dict[str, ModelFile]
     origin: Origin | None = None
 
@@ -179,8 +205,22 @@ class ModelPackage:
         return self.manifest.files["weights"].sha256
 
     def has(self, part: str) -> bool:
-        """Whether the model comes with this file ("weights", "graph")."""
+        """Whether the model comes with this file ("weights", "graph", "int8")."""
         return part in self.manifest.files
+
+    def int8_graph(self) -> Path:
+        """The checked path of a segmenter's network in 8 bits, an OpenVINO file; its weights lie beside it.
+
+        Raises:
+            ModelError: the model comes without, or a file is missing or damaged.
+        """
+        if not self.has("int8"):
+            raise ModelError(
+                f"model {self.manifest.name!r} in {self.folder} has no 8-bit files; make them: scene-streamer export "
+                f"{self.folder} -o DIR --format openvino --int8 --calibrate PICTURES, and give DIR as model.segmenter"
+            )
+        self.path("int8_weights")  # the graph points into this file: check it before it is mapped
+        return self.path("int8")
 
     def path(self, part: str) -> Path:
         """The checked path of a file of the model.

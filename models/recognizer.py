@@ -14,8 +14,8 @@ from config.errors import UnknownPluginError
 from config.plugins import Registry
 from config.schema import Precision, SemanticsSettings
 from models.auto_backend import Choice, choose
-from models.backends import BACKENDS
 from models.backends.base import Backend, Side
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage, UnknownCalibration, find_package
 from models.prediction import FloatArray, Prediction, entropy
@@ -183,7 +183,8 @@ def load_recognizer(
         segmenter: who segments the pictures for a scene network of the reference: a model with a segmenter. A joint
             model has its own.
         semantics: how what the segmenter says is encoded for a scene network.
-        precision: in which the networks compute: `f32`, `bf16`, `f16`; `auto` takes what says the same as `f32`.
+        precision: in which the networks compute: `f32`, `bf16`, `f16`; `auto` takes what says the same as `f32`;
+            `int8` is for a scene network whose segmenter was exported so, and is the segmenter's alone.
         lanes: how many recognizers will run side by side, this one and its lanes (see `Recognizer.lane`), so that they
             share out the threads.
 
@@ -203,18 +204,14 @@ def load_recognizer(
 
         if backend == "auto":
             backend = "torch" if _on_cuda(device) else "openvino"
-        return load_staged(
-            name, segmenter, semantics, engine=backend, device=device, threads=threads, precision=precision, lanes=lanes
-        )  # fmt: skip
-    _check_joint(package, segmenter, semantics)
+        return load_staged(name, segmenter, semantics, Engine(backend, device, threads, precision, lanes))
+    _check_joint(package, segmenter, semantics, precision)
     if backend == "auto":
         choice = _choose(package, device, threads, precision, lanes)
         backend, threads, precision = choice.engine, choice.threads, choice.precision
         if device == "auto" and backend != "torch":
             device = "cpu"  # that is where it was measured
-    values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
-    built: Backend = BACKENDS.build(backend, values, package=package)
-    return JointRecognizer(package, built)
+    return JointRecognizer(package, Engine(backend, device, threads, precision, lanes).build(package))
 
 
 def _choose(package: ModelPackage, device: str, threads: int | None, precision: Precision, lanes: int) -> Choice:
@@ -254,7 +251,9 @@ def softmax(logits: FloatArray) -> FloatArray:
     return normal
 
 
-def _check_joint(package: ModelPackage, segmenter: str | None, semantics: SemanticsSettings) -> None:
+def _check_joint(
+    package: ModelPackage, segmenter: str | None, semantics: SemanticsSettings, precision: Precision
+) -> None:
     """Refuse settings that mean nothing to a joint model."""
     name, own = package.manifest.name, package.manifest.segmenter and package.manifest.segmenter.kind
     if segmenter not in (None, own, name):
@@ -264,6 +263,11 @@ def _check_joint(package: ModelPackage, segmenter: str | None, semantics: Semant
         raise ModelError(
             f"model {name!r} takes what its own segmenter says as it is; model.semantics is for scene networks that "
             "take another model's semantics"
+        )
+    if precision == "int8":
+        raise ModelError(
+            f"model {name!r} is not run in 8 bits; --precision int8 is for scene networks with a segmenter that "
+            "`scene-streamer export --int8` wrote; use --precision f32"
         )
 
 

@@ -38,27 +38,34 @@ def _of_package(package: ModelPackage, name: str, device: str, short_sides: Sequ
     manifest = package.manifest
     if manifest.segmenter is None:
         raise ModelError(f"model {name!r} has no segmenter; give one that has, such as scene18 or upernet_r50")
-    network = SEGMENTERS.build(manifest.segmenter.kind, manifest.segmenter.params)
     if manifest.kind == "joint":
         if short_sides is not None:
             raise ModelError(f"model {name!r} sees every picture at one size; leave the short sides out")
+        network = SEGMENTERS.build(manifest.segmenter.kind, manifest.segmenter.params)
         _fill(network, package, _JOINT_PREFIX)
         return SquashedSegmenter(
             network, package.preprocess, name=name, sha256=package.weights_sha256, device=device
         )  # fmt: skip
-    _fill(network, package)
     return ScaledSegmenter(
-        _that_scales(network, package), name=name, sha256=package.weights_sha256, device=device, short_sides=short_sides
+        scaling_network(package), name=name, sha256=package.weights_sha256, device=device, short_sides=short_sides
     )
 
 
-def _that_scales(network: nn.Module, package: ModelPackage) -> PictureNetwork:
+def scaling_network(package: ModelPackage) -> PictureNetwork:
+    """The network of a model that is a segmenter alone, with its weights, on the CPU.
+
+    Raises:
+        ModelError: it is damaged, or belongs into a joint model.
+    """
+    assert package.manifest.segmenter is not None
+    network = SEGMENTERS.build(package.manifest.segmenter.kind, package.manifest.segmenter.params)
+    _fill(network, package)
     if not hasattr(network, "score_maps"):
         raise ModelError(
             f"model {package.manifest.name!r}: its segmenter does not scale pictures itself, so it belongs into a "
             "joint model, with `preprocess` and a classifier"
         )
-    found: PictureNetwork = network  # type: ignore[assignment]
+    found: PictureNetwork = network
     return found
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from config.schema import Precision, SemanticsSettings
-from models.backends import BACKENDS
-from models.backends.base import Array, CompiledModule
+from config.schema import SemanticsSettings
+from models.backends.base import Array
 from models.backends.torch import TorchModule, computing_in
 from models.crops import CropPreprocess
 from models.encoding import LabelBase, SemanticMap, exact_top3
+from models.engine import Engine
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
 from models.prediction import Prediction, View
@@ -185,27 +185,16 @@ class LiveNetwork:
     and 68 ms this way, with ResNet-50 234 and 146 ms. Hence `--backend auto` takes openvino on a CPU here too.
     """
 
-    def __init__(
-        self,
-        parts: SceneParts,
-        engine: str,
-        device: str,
-        threads: int | None,
-        precision: Precision = "auto",
-        lanes: int = 1,
-    ) -> None:
-        backend = BACKENDS.load(engine)
-        values = {"device": device, "threads": threads, "precision": precision, "lanes": lanes}
-        params = BACKENDS.params(engine, values)
+    def __init__(self, parts: SceneParts, engine: Engine) -> None:
         self._parts = parts.eval()
-        self._splits = bool(backend.TRACES) and parts.uses_semantics
+        self._splits = engine.traces and parts.uses_semantics
         tail = _Tail(parts, from_stem=self._splits)
         self._names = tail.names
         rgb = torch.zeros(1, 3, 224, 224)
         labels, scores = torch.zeros(1, 3, 224, 224, dtype=torch.uint8), torch.zeros(1, 3, 224, 224)
         semantics = (parts.stem(Top3(labels, scores)),) if self._splits else (labels, scores)
         examples = ((rgb,) if parts.uses_rgb else ()) + (semantics if parts.uses_semantics else ())
-        self._run: CompiledModule = backend.compile_module(params, tail, [e.detach() for e in examples])
+        self._run = engine.compile_module(tail, [e.detach() for e in examples])
         self.device = self._run.device
 
     def __call__(self, inputs: CropInputs) -> tuple[Array, Array | None, Array | None]:

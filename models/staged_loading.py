@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import torch
 
-from config.schema import Precision, SemanticsSettings
-from models.compiled_segmenter import compile_segmenter
+from config.schema import SemanticsSettings
+from models.compiled_segmenter import compile_segmenter, int8_graph
 from models.device_chain import DeviceChain
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage, find_package
 from models.recognizer import Recognizer
@@ -24,35 +26,28 @@ __all__ = ["host_bound", "load_staged", "on_one_device"]
 _log = logging.getLogger(__name__)
 
 
-def load_staged(
-    name: str,
-    segmenter: str | None,
-    semantics: SemanticsSettings,
-    *,
-    engine: str,
-    device: str,
-    threads: int | None,
-    precision: Precision = "auto",
-    lanes: int = 1,
-) -> Recognizer:
+def load_staged(name: str, segmenter: str | None, semantics: SemanticsSettings, engine: Engine) -> Recognizer:
     """Load a scene network, and its segmenter, ready to run; see `models.recognizer.load_recognizer`.
 
     On a CUDA device torch keeps frames there from their upload to the scene, unless the segmenter cannot; the log says
-    why. `Recognizer.resizes_on` tells which it is.
+    why. `Recognizer.resizes_on` tells which it is. `int8` is the segmenter's precision, where nearly all of the time
+    goes; the scene network then stays in float32.
     """
+    if engine.precision == "int8":
+        _say_int8(segmenter, engine)
     package, loaded = find_package(name), load_scene_network(name)
     parts = scene_parts(loaded.module)
     _check_semantics(package, parts, segmenter, semantics)
-    network = LiveNetwork(parts, engine, device, threads, precision, lanes)
+    network = LiveNetwork(parts, replace(engine, precision="f32") if engine.precision == "int8" else engine)
     found = None
     if segmenter is not None:
         found = load_segmenter(
-            segmenter, device=_torch_device(engine, device), threads=threads, short_sides=semantics.short_sides
+            segmenter, device=_torch_device(engine), threads=engine.threads, short_sides=semantics.short_sides
         )
-        if engine != "torch":
-            compile_segmenter(found, engine, device, threads, precision, lanes)
-    staged = StagedRecognizer(package, parts, found, semantics, network, engine)
-    if not runs_on_cuda(engine, network.device):
+        if engine.name != "torch":
+            compile_segmenter(found, engine)
+    staged = StagedRecognizer(package, parts, found, semantics, network, engine.name)
+    if not runs_on_cuda(engine.name, network.device):
         return staged
     if fault := host_bound(found):
         _log.warning("model %s: frames go to %s and back once for each stage: %s", name, network.device, fault)
@@ -107,6 +102,14 @@ def _check_semantics(
         raise ModelError(f"model {name!r} looks at no semantics; leave model.semantics out, or give model.segmenter")
 
 
-def _torch_device(engine: str, device: str) -> str:
+def _say_int8(segmenter: str | None, engine: Engine) -> None:
+    """Say how near to float32 a segmenter in 8 bits is. Raises ModelError, before anything is loaded, without one."""
+    int8_graph(segmenter, engine)
+    assert segmenter is not None
+    agreement = find_package(segmenter).manifest.int8
+    _log.info("segmenter %s in 8 bits; compared %s", segmenter, agreement or "on no pictures")
+
+
+def _torch_device(engine: Engine) -> str:
     """Where torch runs the parts that stay with it."""
-    return device if engine == "torch" else "cpu"
+    return engine.device if engine.name == "torch" else "cpu"

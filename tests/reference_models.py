@@ -17,6 +17,7 @@ from torch import nn
 from models.classifiers.places_baseline import PlacesBaseline
 from models.classifiers.two_branch import RGBNet, SemanticNet, TwoBranchNet
 from models.segmentation import Picture, PictureSegmenter
+from models.segmenters import build_csail
 
 # So that semantics are felt, of whose 152 channels a pixel has three, and no scene is certain.
 _STRENGTHS = {"in_block_sem.": 8.0, "lastConvSEM": 2.0, "fc_": 0.5, "fc.": 0.1, "network.fc": 0.1}
@@ -70,6 +71,14 @@ def write_package(folder: Path, kind: str, network: nn.Module, **more: Any) -> P
 def write_segmenter(folder: Path, kind: str, network: nn.Module) -> Path:
     """The folder of a segmenter."""
     return _write(folder, network, {"segmenter": {"kind": kind, "params": {}}})
+
+
+def write_mobile(folder: Path) -> Path:
+    """The folder of a small segmenter, none of whose classes is certain anywhere."""
+    network = filled(build_csail("c1_mobilenetv2"))
+    with torch.no_grad():
+        network.decoder.conv_last.weight.mul_(0.02)
+    return write_segmenter(folder, "c1_mobilenetv2", network)
 
 
 def _write(folder: Path, network: nn.Module, parts: dict[str, Any]) -> Path:

@@ -4,6 +4,7 @@ A backend's file offers `build(params, package=...)`, which makes a `Backend` of
 `compile_module(params, module, example_inputs)`, which makes a `CompiledModule` of any torch module. `TRACES` says
 whether that goes by way of a traced graph. Such a graph loses whatever is no plain tensor operation, without a word:
 the semantic stem's look-up must not be in it.
+`openvino` offers `load_module(params, path)` as well, for a module that was written in 8 bits.
 
 A backend and a compiled module belong to one thread at a time. For another thread there are lanes: `lane()` gives
 another one over the same weights, with memory of its own for what is under way, at the price of that memory alone.

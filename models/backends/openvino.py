@@ -1,12 +1,13 @@
 """Backend `openvino`: the exported graph on a CPU (or another device of OpenVINO), without torch.
 
-Torch is needed only to trace a module that has no exported graph.
+Torch is needed only to trace a module that has no exported graph. A file in 8 bits runs here as well (`load_module`).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,14 +104,34 @@ def compile_module(params: Params, module: nn.Module, example_inputs: Sequence[T
     Raises:
         ModelError: OpenVINO has no such device or precision.
     """
-    import torch
-
     device = find_device(params.device)
     precision = precision_on(device, params)
+    model = traced(module, example_inputs)
+    return OpenVinoModule(Requests(CompiledShapes(model, device, compile_settings(device, precision, params))))
+
+
+def load_module(params: Params, path: Path) -> OpenVinoModule:
+    """Make a module that was written in 8 bits ready to run; what the file does not quantise computes in float32.
+
+    Args:
+        params: device, threads and lanes; the precision is the file's.
+        path: an OpenVINO file (.xml), its weights (.bin) beside it.
+
+    Raises:
+        ModelError: OpenVINO has no such device.
+    """
+    device = find_device(params.device)
+    model = ov.Core().read_model(str(path))
+    return OpenVinoModule(Requests(CompiledShapes(model, device, compile_settings(device, "f32", params))))
+
+
+def traced(module: nn.Module, example_inputs: Sequence[Tensor]) -> ov.Model:
+    """The module as a model of OpenVINO, float32; see `compile_module`."""
+    import torch
+
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about each check of a shape, and about its own retirement
-        model = ov.convert_model(module.eval(), example_input=tuple(example_inputs))
-    return OpenVinoModule(Requests(CompiledShapes(model, device, compile_settings(device, precision, params))))
+        return ov.convert_model(module.eval(), example_input=tuple(example_inputs))
 
 
 def with_uint8_input(graph: ov.Model, preprocess: Preprocess) -> ov.Model:

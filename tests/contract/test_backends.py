@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reference_models import ColourSegmenter, blobs, filled, made, write_package, write_segmenter
+from reference_models import ColourSegmenter, blobs, made, write_mobile, write_package
 from torch import nn
 
 from config.errors import UnknownPluginError
@@ -18,11 +18,11 @@ from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.backends import BACKENDS
 from models.compiled_segmenter import compile_segmenter
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.scene_parts import scene_parts
 from models.segmentation import load_segmenter
-from models.segmenters import build_csail
 from models.staged import LiveNetwork, StagedRecognizer
 from streamer.sources.images import read_picture
 
@@ -267,7 +267,7 @@ def staged(request, tmp_path_factory):
 
     def make(engine):
         parts = scene_parts(network)
-        live = LiveNetwork(parts, engine, "cpu", None)
+        live = LiveNetwork(parts, Engine(engine, "cpu"))
         return StagedRecognizer(package, parts, ColourSegmenter(), SemanticsSettings(), live, engine)
 
     return make
@@ -310,17 +310,14 @@ def test_openvino_tells_nobody_about_us():
 @pytest.fixture(scope="module")
 def mobile(tmp_path_factory) -> str:
     """The folder of a small segmenter with weights by formula."""
-    network = filled(build_csail("c1_mobilenetv2"))
-    with torch.no_grad():
-        network.decoder.conv_last.weight.mul_(0.02)  # or the best class of every pixel would be certain
-    return str(write_segmenter(tmp_path_factory.mktemp("segmenters") / "mobile", "c1_mobilenetv2", network))
+    return str(write_mobile(tmp_path_factory.mktemp("segmenters") / "mobile"))
 
 
 @pytest.mark.parametrize("name", ["scene18", "mobile"])
 def test_a_segmenter_says_the_same_on_every_backend(name, engine, mobile):
     name = mobile if name == "mobile" else name
     plain, compiled = load_segmenter(name, device="cpu"), load_segmenter(name, device="cpu")
-    compile_segmenter(compiled, engine, "cpu", None)
+    compile_segmenter(compiled, Engine(engine, "cpu"))
     for shape in [(96, 130), (64, 64)]:
         one, other = plain.encode(blobs(*shape)), compiled.encode(blobs(*shape))
         assert (one.labels == other.labels).mean() > 0.995
@@ -330,14 +327,14 @@ def test_a_segmenter_says_the_same_on_every_backend(name, engine, mobile):
 
 def test_a_segmenter_of_another_library_stays_as_it_is(engine):
     segmenter = ColourSegmenter()
-    compile_segmenter(segmenter, engine, "cpu", None)
+    compile_segmenter(segmenter, Engine(engine, "cpu"))
     assert segmenter.encode(blobs()).labels.shape == (3, *blobs().shape[:2])
 
 
 @pytest.mark.parametrize("name", ["scene18", "mobile"])
 def test_lanes_of_a_segmenter_say_what_one_says(name, engine, mobile):
     segmenter = load_segmenter(mobile if name == "mobile" else name, device="cpu")
-    compile_segmenter(segmenter, engine, "cpu", None)
+    compile_segmenter(segmenter, Engine(engine, "cpu"))
     pictures = [blobs(64, 64, seed=seed) for seed in range(2)]
     wanted = [segmenter.encode(picture) for picture in pictures]
     lanes = [segmenter.lane() for _ in range(2)]

@@ -10,6 +10,7 @@ from torch import nn
 
 from config.schema import ModelSettings, SemanticsSettings
 from models import load_recognizer
+from models.engine import Engine
 from models.errors import ModelError
 from models.package import ModelPackage
 from models.scene_parts import scene_parts
@@ -95,7 +96,7 @@ def test_a_staged_model_is_measured(package):
 
 def test_the_paper_s_networks_on_one_device_are_counted(package):
     parts, semantics = scene_parts(made("two")), SemanticsSettings()
-    live, segmenter = LiveNetwork(parts, "torch", "cpu", None), load_segmenter("scene18", device="cpu")
+    live, segmenter = LiveNetwork(parts, Engine("torch", "cpu")), load_segmenter("scene18", device="cpu")
     staged = StagedRecognizer(package, parts, segmenter, semantics, live, "torch")
     device = on_one_device(staged, live, segmenter, semantics)
     one, two = (count_work(lambda n=n: device.predict_batch([blobs()] * n)) for n in (1, 2))

@@ -10,13 +10,14 @@ from torch.nn import functional as F
 from models.backends import BACKENDS
 from models.compiled_top3 import CompiledTop3
 from models.encoding import LabelBase, top3
+from models.engine import Engine
 
 IDS = (7, 0, 1, 64, 150, 12, 3)
 
 
 @pytest.fixture(scope="module", params=BACKENDS.names())
 def compiled(request) -> CompiledTop3:
-    return CompiledTop3(IDS, request.param, {"device": "cpu"})
+    return CompiledTop3(IDS, Engine(request.param, "cpu"))
 
 
 def made_logits(height: int, width: int) -> torch.Tensor:

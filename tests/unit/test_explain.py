@@ -252,9 +252,10 @@ def test_pictures_of_one_name_are_refused():
 
 def test_semantics_settings_are_used_by_explanations(parts, package):
     """A staged recognizer explains the very input that it predicts from."""
+    from models.engine import Engine
     from models.staged import LiveNetwork, StagedRecognizer
 
-    live = LiveNetwork(parts["two"], "torch", "cpu", None)
+    live = LiveNetwork(parts["two"], Engine("torch", "cpu"))
     recognizer = StagedRecognizer(
         package, parts["two"], ColourSegmenter(), SemanticsSettings(label_base=1, working_side=260), live, "torch"
     )

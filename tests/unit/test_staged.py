@@ -17,6 +17,7 @@ from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.crops import CropPreprocess
 from models.encoding import LabelBase, SemanticMap, exact_top3, scatter_top3, top3
+from models.engine import Engine
 from models.errors import ModelError
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
@@ -54,7 +55,7 @@ def folders(networks, tmp_path_factory) -> dict[str, Path]:
 
 def staged(folder: Path, network, segmenter=None, **semantics) -> StagedRecognizer:
     parts = scene_parts(network)
-    live = LiveNetwork(parts, "torch", "cpu", None)
+    live = LiveNetwork(parts, Engine("torch", "cpu"))
     return StagedRecognizer(ModelPackage(folder), parts, segmenter, SemanticsSettings(**semantics), live, "torch")
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from config.schema import SemanticsSettings
 from models import load_recognizer
 from models.backends.torch import TorchBackend
+from models.engine import Engine
 from models.package import ModelPackage
 from models.recognizer import JointRecognizer
 from models.scene_parts import scene_parts
@@ -71,7 +72,7 @@ def both(package: ModelPackage, segmenter: str | None, device: str = "cpu", **se
 
     def parts_on(where: str):
         parts = scene_parts(made(kind))
-        live = LiveNetwork(parts, "torch", where, None)
+        live = LiveNetwork(parts, Engine("torch", where))
         found = None if segmenter is None else load_segmenter(segmenter, device=where)
         return StagedRecognizer(package, parts, found, wanted, live, "torch"), live, found
 

@@ -32,7 +32,7 @@ Backend = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="P", help="auto, f32, bf16 (CPU, CUDA) or f16 (GPU)."),
+    typer.Option("--precision", metavar="P", help="auto, f32, bf16 (CPU, CUDA), f16 (GPU), int8 (see `export`)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

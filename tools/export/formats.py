@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from models.backends.base import Array
+from models.backends.openvino import traced
 from models.openvino_library import ov
+from streamer.errors import OutputError
 from tools.export.networks import Exportable
 
 __all__ = ["Runner", "onnx_runners", "openvino_runner", "to_openvino", "write_onnx", "write_openvino"]
@@ -53,10 +55,7 @@ def write_onnx(model: Exportable, examples: Sequence[Array], path: Path, batch: 
 
 def to_openvino(model: Exportable, examples: Sequence[Array], batch: int | None) -> ov.Model:
     """The module as a model of OpenVINO, float32."""
-    tensors = tuple(torch.from_numpy(array) for array in examples)
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, about each check of a shape, and about its own retirement
-        graph = ov.convert_model(model.module, example_input=tensors)
+    graph = traced(model.module, [torch.from_numpy(array) for array in examples])
     for names, ports in ((model.inputs, graph.inputs), (model.outputs, graph.outputs)):
         for name, port in zip(names, ports, strict=True):
             port.get_tensor().set_names({name})
@@ -66,8 +65,15 @@ def to_openvino(model: Exportable, examples: Sequence[Array], batch: int | None)
 
 
 def write_openvino(graph: ov.Model, path: Path) -> None:
-    """Write `path` (.xml) and the file of weights beside it (.bin)."""
-    ov.save_model(graph, str(path), compress_to_fp16=False)
+    """Write `path` (.xml) and the file of weights beside it (.bin).
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    try:
+        ov.save_model(graph, str(path), compress_to_fp16=False)
+    except RuntimeError as error:  # of a full disk it says no more than "iostream error"
+        raise OutputError(f"cannot write {path.name}: the disk is full, or takes no file of that size") from error
 
 
 def openvino_runner(path: Path) -> Runner:

@@ -64,7 +64,7 @@ def exportable(package: ModelPackage, form: str, batch: int | None) -> Exportabl
         return _scene(package, by_look_up=form == "openvino" and batch is not None)
     raise ModelError(
         f"model {package.manifest.name!r} is a segmenter that scales pictures itself, each to a size of its own, so "
-        "no graph of one size says the same; export a model that names scenes"
+        "no graph of one size says the same; export a model that names scenes, or this one with --int8, for ours"
     )
 
 

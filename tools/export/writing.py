@@ -119,7 +119,7 @@ def _write(
     if calibrate is not None:
         from tools.export.int8 import quantised
 
-        graph = quantised(graph, [model.arrays([picture] * (batch or 1)) for picture in calibrate])
+        graph = quantised(graph, calibrate, lambda picture: model.arrays([picture] * (batch or 1)))
     write_openvino(graph, folder / f"{name}.xml")
     return folder / f"{name}.xml"
 

@@ -22,6 +22,9 @@ class CsailSegmenter(nn.Module):
         encoder, decoder: with the parameter names of the project's two checkpoint files.
         multiple: what the sides of the encoder's input are multiples of.
         params: the scales at which pictures are seen.
+
+    Attributes:
+        short_sides: those scales, in pixels.
     """
 
     class_ids = tuple(range(1, CLASSES + 1))
@@ -30,7 +33,7 @@ class CsailSegmenter(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self._short_sides = params.short_sides
+        self.short_sides = params.short_sides
         self._scaling = ShortSideScaling(multiple, params.long_side)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -45,14 +48,18 @@ class CsailSegmenter(nn.Module):
     def score_maps(self, picture: Picture, short_sides: Sequence[int] | None = None) -> list[ClassLogits]:
         """See `models.torch_segmenters.PictureNetwork.score_maps`."""
         device = next(self.parameters()).device
-        views = (torch.from_numpy(self._scaling(picture, side))[None] for side in short_sides or self._short_sides)
+        views = (self.view(picture, side) for side in short_sides or self.short_sides)
         return [ClassLogits(self.class_logits(view.to(device))[0].float()) for view in views]
 
     def frame_logits(self, frames: Tensor, short_sides: Sequence[int] | None = None) -> list[Tensor]:
         """See `models.torch_segmenters.PictureNetwork`: what `score_maps` does, of frames on the network's device."""
         height, width = frames.shape[1:3]
         found = []
-        for side in short_sides or self._short_sides:
+        for side in short_sides or self.short_sides:
             view = resized(frames, self._scaling.size(height, width, side))
             found.append(self.class_logits(normalised(view, self._scaling.mean, self._scaling.std)).float())
         return found
+
+    def view(self, picture: Picture, short_side: int) -> Tensor:
+        """A picture (H×W×3 uint8 RGB) as the encoder sees it at a scale: (1, 3, h, w) float32, normalised."""
+        return torch.from_numpy(self._scaling(picture, short_side))[None]
