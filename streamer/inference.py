@@ -20,6 +20,11 @@ from streamer.track import Track
 from streamer.turns import Turns
 from streamer.worker import Worker
 
+_LOOK_AHEAD = 16
+"""Frames that a lane takes at most while their segmentation is still being made; at 25 fps they reach the next one."""
+
+_GLANCE_S = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Batching:
@@ -40,6 +45,11 @@ class _Job:
     item: CaptureItem
     key: Future[Segmentation] | None = None
     reused: bool | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether its key is still being made, by another lane."""
+        return self.key is not None and bool(self.reused) and not self.key.done()
 
 
 class Inference:
@@ -81,6 +91,7 @@ class Inference:
         self._turns = Turns()
         self._cadences: dict[str, Cadence] = {}
         self._keys: dict[str, Future[Segmentation]] = {}
+        self._complete: set[str] = set()  # sources that lose no frame, of which a label may come late
 
     def run(self) -> None:
         """Serve until every source has ended. An error of the networks ends all lanes and is raised here."""
@@ -113,24 +124,41 @@ class Inference:
             raise
 
     def _take(self) -> list[_Job]:
-        """The next items: one, or as many frames as wait, up to a batch. Lanes are in here one at a time."""
+        """The next items: one, or as many frames as wait, up to a batch. Lanes are in here one at a time.
+
+        A lane that would only wait for another one's segmentation takes the frames up to the next key as well: so both
+        segment at the same time, and each names its frames when the segmentation that they need is there.
+        """
         jobs = [self._job(self._inbox.get())]
-        while len(jobs) < self._batching.size and isinstance(jobs[-1].item, Frame):
-            try:
+        try:
+            while len(jobs) < self._batching.size and isinstance(jobs[-1].item, Frame):
                 jobs.append(self._job(self._inbox.get(timeout_s=self._batching.wait_s)))
-            except (TimeoutError, EndOfChannel):
+        except (TimeoutError, EndOfChannel):
+            pass
+        while len(jobs) < _LOOK_AHEAD and jobs[-1].waits and jobs[-1].item.source in self._complete:
+            try:
+                jobs.append(self._job(self._inbox.get(timeout_s=_GLANCE_S)))
+            except TimeoutError:
+                continue
+            except EndOfChannel:
                 break
         return jobs
 
     def _job(self, item: CaptureItem) -> _Job:
-        if isinstance(item, Opened) and (cadence := self._cadence(item.info)) is not None:
-            self._cadences[item.source] = cadence
+        if isinstance(item, Opened):
+            self._open(item)
         if not isinstance(item, Frame) or item.source not in self._cadences:
             return _Job(item)
         reused = self._cadences[item.source].reuses(item.image, item.seconds, item.epoch)
         if not reused:
             self._keys[item.source] = Future()
         return _Job(item, self._keys[item.source], reused)
+
+    def _open(self, opened: Opened) -> None:
+        if opened.policy == "every":
+            self._complete.add(opened.source)
+        if (cadence := self._cadence(opened.info)) is not None:
+            self._cadences[opened.source] = cadence
 
     def _predict(self, lane: Recognizer, jobs: Sequence[_Job]) -> Sequence[Prediction | None]:
         """What the networks say of each item that is a frame; None for what is none, and after `stop`."""

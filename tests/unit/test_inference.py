@@ -50,11 +50,11 @@ def frame(number: int, level: int = 100) -> Frame:
     return Frame(np.full((36, 64, 3), level, np.uint8), number, Fraction(1, 25), number, "cam", 0, 0, "file")
 
 
-def serve(frames, recognizer, *, lanes=1, cadence=None, batching=ALONE, stop=None, source="cam"):
+def serve(frames, recognizer, *, lanes=1, cadence=None, batching=ALONE, stop=None, policy="every", source="cam"):
     """What comes out for these frames; they all wait from the start."""
     inbox: Inbox = Inbox()
     channel = inbox.lane(len(frames) + 2)
-    channel.put(Opened(source, INFO, "every"))
+    channel.put(Opened(source, INFO, policy))
     for one in frames:
         channel.put(one)
     channel.put(Ended(source, "end"))
@@ -110,6 +110,27 @@ def test_a_segmentation_serves_the_frames_after_it_while_nothing_changes(lanes):
     # What is reused is the segmentation of the key before the frame, whichever lane made it.
     assert len({state.prediction.scene for state in out[:10]}) == 1
     assert out[9].prediction.scene != out[10].prediction.scene
+
+
+def test_two_keys_are_segmented_at_the_same_time_with_frames_between_them():
+    """Of a recording; on a live source a lane that took frames ahead would make them old."""
+    meeting = threading.Barrier(2, timeout=DEADLINE_S)
+    recognizer = fake_recognizer(lambda number: meeting.wait())
+    levels = [100] * 6 + [200] * 6
+    out = states(serve([frame(i, v) for i, v in enumerate(levels)], recognizer, lanes=2, cadence=Cadence(0.01, 9)))
+    assert [state.frame.frame_id for state in out] == list(range(12))
+    assert [state.reused for state in out] == [i not in (0, 6) for i in range(12)]
+    assert out[5].prediction.scene != out[6].prediction.scene
+
+
+def test_a_live_source_is_not_looked_ahead_of():
+    meeting = threading.Barrier(2)
+    recognizer = fake_recognizer(lambda number: meeting.wait(0.2))
+    levels = [100, 100, 200]
+    with pytest.raises(threading.BrokenBarrierError):
+        serve(
+            [frame(i, v) for i, v in enumerate(levels)], recognizer, lanes=2, cadence=Cadence(0.01, 9), policy="latest"
+        )
 
 
 def test_networks_that_fail_on_a_key_end_those_that_wait_for_it():
