@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.encoding import SemanticMap
 from models.prediction import FloatArray, View
+from models.preprocess import checked_size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,10 +52,7 @@ class CropPreprocess(BaseModel):
         Raises:
             ValueError: no such array, or with `short_side` None it is smaller than the crop.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-            raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-        size = self.size(picture.shape[0], picture.shape[1])
-        return _resized(picture, size, Image.Resampling.BILINEAR)
+        return _resized(picture, self.size(*checked_size(picture)), Image.Resampling.BILINEAR)
 
     def resized_map(self, semantics: SemanticMap) -> SemanticMap:
         """A semantic map (3, H, W) at the size of the resized picture: labels by nearest, scores bilinear."""

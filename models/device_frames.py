@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.preprocess import checked_size
+
 __all__ = ["DeviceLane", "as_picture", "by_size", "normalised", "resized", "squashed"]
 
 Picture = NDArray[np.uint8]
@@ -72,8 +74,7 @@ def as_picture(picture: Picture) -> Picture:
     Raises:
         ValueError: no H×W×3 uint8 array, or an empty one.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
+    checked_size(picture)
     while picture.shape[0] * picture.shape[1] > _MOST_PIXELS:
         height, width = (max(1, side // 2) for side in picture.shape[:2])
         picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

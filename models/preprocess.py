@@ -36,14 +36,24 @@ class Preprocess(BaseModel):
         Raises:
             ValueError: the picture is no H×W×3 uint8 array, or is empty.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-            raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
+        checked_size(picture)
         return squash(picture, self.width, self.height)
 
     def scale_and_offset(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(3,) float32 each: a normalised value is grey level (0..255) * scale + offset."""
         mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
         return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+
+
+def checked_size(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    """(H, W) of a picture, which has to be one.
+
+    Raises:
+        ValueError: it is no H×W×3 uint8 array, or is empty.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+        raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
+    return picture.shape[0], picture.shape[1]
 
 
 def squash(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -27,7 +27,7 @@ from models.engine import Engine
 from models.layers.semantic_stem import Top3
 from models.package import ModelPackage
 from models.prediction import Prediction, View
-from models.preprocess import squash
+from models.preprocess import checked_size, squash
 from models.recognizer import Picture, Recognizer, Segmentation, softmax
 from models.scene_parts import SceneParts
 from models.segmentation import PictureSegmenter
@@ -111,9 +111,7 @@ class StagedRecognizer(Recognizer):
         Raises:
             ValueError: no H×W×3 uint8 array, or an empty one.
         """
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-            raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-        height, width = self.working_size(*picture.shape[:2])
+        height, width = self.working_size(*checked_size(picture))
         return picture if picture.shape[:2] == (height, width) else squash(picture, width, height)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:

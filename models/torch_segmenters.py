@@ -15,7 +15,7 @@ from models.device_frames import normalised, squashed
 from models.encoding import LabelBase, SemanticMap, top3
 from models.errors import ModelError
 from models.prediction import FloatArray
-from models.preprocess import Preprocess
+from models.preprocess import Preprocess, checked_size
 from models.score_maps import ClassLogits, ScoreMap, probability_strips
 from models.segmentation import Picture, PictureSegmenter
 from models.torch_encoding import top3_on_device
@@ -107,7 +107,7 @@ class TorchSegmenter(PictureSegmenter):
         Raises:
             ValueError: no picture (H×W×3 uint8), or a size that is none.
         """
-        height, width = picture_size(picture) if size is None else size
+        height, width = checked_size(picture) if size is None else size
         if height < 1 or width < 1:
             raise ValueError(f"a map has at least one row and one column, not {height}x{width}")
         whole = np.empty((len(self.class_ids), height, width), np.float32)
@@ -119,7 +119,7 @@ class TorchSegmenter(PictureSegmenter):
 
     def encode(self, picture: Picture, base: LabelBase = LabelBase.ZERO) -> SemanticMap:
         """See `PictureSegmenter.encode`; the probabilities of the whole picture are never in memory at once."""
-        size = picture_size(picture)
+        size = checked_size(picture)
         with torch.inference_mode():
             maps = self.score_maps(picture)
             if self._top3 is not None and len(maps) == 1 and isinstance(maps[0], ClassLogits):
@@ -134,7 +134,7 @@ class TorchSegmenter(PictureSegmenter):
         return top3_on_device(strip, self.class_ids, base)
 
     def _strips(self, picture: Picture, size: tuple[int, int]) -> Iterator[Tensor]:
-        picture_size(picture)
+        checked_size(picture)
         with torch.inference_mode():
             yield from probability_strips(self.score_maps(picture), size)
 
@@ -200,17 +200,6 @@ class ScaledSegmenter(TorchSegmenter):
         """See `TorchSegmenter.frame_logits`."""
         logits: list[Tensor] = self._network.frame_logits(frames, self._short_sides)
         return logits
-
-
-def picture_size(picture: Picture) -> tuple[int, int]:
-    """(H, W) of a picture.
-
-    Raises:
-        ValueError: it is no H×W×3 uint8 array, or is empty.
-    """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
-    return picture.shape[0], picture.shape[1]
 
 
 def _lane_of(module: nn.Module) -> nn.Module:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import UnknownPluginError
+from models.preprocess import checked_size
 
 Picture = NDArray[np.uint8]
 
@@ -63,8 +64,7 @@ def corrupt(name: str, picture: Picture, seed: int) -> Picture:
     """
     if name not in CORRUPTIONS:
         raise UnknownPluginError("corruption", name, list(CORRUPTIONS))
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
-        raise ValueError(f"a picture is HxWx3 uint8 RGB and not empty, not {picture.dtype} {picture.shape}")
+    checked_size(picture)
     generator = np.random.default_rng(seed % 2**64)  # which takes no negative seeds
     return np.ascontiguousarray(CORRUPTIONS[name].apply(picture, generator), dtype=np.uint8)
 
