@@ -33,6 +33,17 @@ def logs_as_they_were():
     _reset_logs()
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """For `usefixtures`, where torch works on what is so small that more threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _reset_logs() -> None:
     for handler in logging.getLogger().handlers:  # pytest's own: a library that tests load raises their level
         handler.setLevel(logging.NOTSET)

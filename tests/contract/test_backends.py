@@ -26,16 +26,9 @@ from models.segmentation import load_segmenter
 from models.staged import LiveNetwork, StagedRecognizer
 from streamer.sources.images import read_picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PICTURES = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made_pictures() -> list[np.ndarray]:

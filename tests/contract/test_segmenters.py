@@ -16,6 +16,8 @@ from models.segmentation import PictureSegmenter
 from models.segmenters import CSAIL_SEGMENTERS, SEGMENTERS
 from models.torch_segmenters import ScaledSegmenter, SquashedSegmenter
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIDE = 32  # pixels that the networks see
 
 
@@ -43,14 +45,6 @@ MADE = {
 
 def test_every_plugin_is_tested():
     assert set(SEGMENTERS.names()) == {*MADE, "huggingface"} - set(KINDS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small work: threads cost more than they give
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module", params=MADE)

@@ -19,19 +19,12 @@ from models.segmenters import build_csail
 from streamer.sources.images import read_picture
 from tools.commands import run_command_line
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT.parent / "shared" / "data" / "videos" / "udacity_solidWhiteRight.mp4"
 needs_clip = pytest.mark.skipif(not CLIP.is_file(), reason="needs the clips of ../shared/data/videos")
 LABELS = "\n".join(f"/s/scene_{i} {i}" for i in range(6))  # as the list of Places365 is written
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)

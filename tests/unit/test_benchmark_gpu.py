@@ -22,16 +22,10 @@ from tools.benchmark.gpu import Effort, lines, measure_gpu
 from tools.benchmark.stages import Stopwatch, _predict, prepare, run_networks
 from tools.commands import run_command_line
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Effort(frames=4, batches=(1, 2), seconds=0, matrix_side=64, copied_bytes=1 << 16)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -24,17 +24,10 @@ from models.staged import CropInputs, crop_inputs
 from streamer.errors import OutputError, UserError
 from tools.explanation import check_stems, explanation_lines, explanation_report, write_heat_maps
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PICTURE = blobs()
 TEMPERATURE = 0.5
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

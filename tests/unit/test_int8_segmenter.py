@@ -31,18 +31,12 @@ from tools.export import int8_segmenter
 from tools.export.int8 import products_of_computed
 from tools.export.int8_segmenter import compare
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the quantiser's own, about its own dependencies
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore"),  # the quantiser's own, about its own dependencies
+]
 
 SIDE = 64  # pixels of the short side
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -26,17 +26,10 @@ from models.scene_parts import scene_parts
 from models.staged import LiveNetwork, StagedRecognizer
 from models.torch_encoding import top3_on_device
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PICTURE = blobs()
 CROP = CropPreprocess()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from reference_models import ColourSegmenter, blobs, filled, made, write_package, write_segmenter
+from reference_models import ColourSegmenter, blobs, made, write_mobile, write_package
 from torch import nn
 
 from config.schema import SemanticsSettings
@@ -21,12 +21,13 @@ from models.package import ModelPackage
 from models.recognizer import JointRecognizer
 from models.scene_parts import scene_parts
 from models.segmentation import load_segmenter
-from models.segmenters import build_csail
 from models.staged import LiveNetwork, StagedRecognizer
 from models.staged_loading import host_bound, on_one_device
 from models.staged_on_device import StagedOnDevice
 from models.torch_segmenters import TorchSegmenter
 from streamer.sources.images import read_picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 PICTURES = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_pictures = pytest.mark.skipif(not PICTURES.is_dir(), reason="needs the pictures of ../shared/data")
@@ -38,15 +39,6 @@ P_TOLERANCE = 0.01
 MAP_AGREEMENT = 0.95
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More of them only wait for each other on what is so small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("models")
@@ -55,10 +47,7 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def mobile(root) -> str:
     """The folder of a small segmenter of the paper's project, with weights by formula."""
-    network = filled(build_csail("c1_mobilenetv2"))
-    with torch.no_grad():
-        network.decoder.conv_last.weight.mul_(0.02)  # or the best class of every pixel would be certain
-    return str(write_segmenter(root / "mobile", "c1_mobilenetv2", network))
+    return str(write_mobile(root / "mobile"))
 
 
 @pytest.fixture(scope="module")

@@ -150,12 +150,7 @@ def _device(device: str) -> str:
 
 
 def _times_ms(work: Callable[[], object], count: int) -> list[float]:
-    times = []
-    for _ in range(_WARM_UP + count):
-        began_s = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - began_s))
-    return times[_WARM_UP:]
+    return [_time_ms(work) for _ in range(_WARM_UP + count)][_WARM_UP:]
 
 
 def _mean_ms(work: Callable[[], object], seconds: float) -> float:
@@ -163,7 +158,11 @@ def _mean_ms(work: Callable[[], object], seconds: float) -> float:
     _times_ms(work, 0)
     times: list[float] = []
     while not times or sum(times) < 1000 * seconds:
-        began_s = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - began_s))
+        times.append(_time_ms(work))
     return statistics.fmean(times)
+
+
+def _time_ms(work: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began_s)
