@@ -2,7 +2,7 @@
 
 A cache folder belongs to one manifest, row by row:
 `pictures.npy` (N, 288, 288, 3) uint8 RGB, whole pictures squashed; `grey.npy` (N,) bool, True where a picture has no
-colour; `labels.npy` and `scores.npy` (N, 64, 64, 3) uint8, the teacher's three best classes (`teacher.py`).
+colour; `labels.npy` and `scores.npy` (N, 72, 72, 3) uint8, the teacher's three best classes (`teacher.py`).
 """
 
 import multiprocessing

@@ -38,7 +38,7 @@ from tools.train.imagenet import load_imagenet
 from tools.train.optimiser import adamw, half_cosine
 from tools.train.recipe import Recipe, find_recipe, read_recipe
 from tools.train.scoring import normalise, whole_picture
-from tools.train.teacher import CLASSES, SIDE, Teacher
+from tools.train.teacher import CLASSES, Teacher
 
 EPOCHS, BATCH, RATE, DECAY, SMOOTHING = 14, 128, 1e-3, 0.05, 0.1
 _WARM_UP = 60
@@ -192,7 +192,7 @@ def _extract(rows: Rows, show: Callable[[int], Shown], encoder: FrozenModule, re
         pictures, labels, scores = (np.stack(column) for column in zip(*(show(int(r)) for r in chunk), strict=True))
         small = torch.from_numpy(np.stack([whole_picture(picture, _SIDE) for picture in pictures]))
         features.append(encoder(normalise(small, recipe.mean, recipe.std))[0].half())
-        maps.append(F.avg_pool2d(dense_maps(labels, scores), SIDE // MAP_SIDE).half())
+        maps.append(F.adaptive_avg_pool2d(dense_maps(labels, scores), MAP_SIDE).half())
     return torch.cat(features), torch.cat(maps)
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SIDE = 64  # positions per side of the stored maps
+SIDE = 72  # positions per side of the stored maps, as many as scene18's own map has
 TOP = 3  # classes kept per position
 CLASSES = 32
 _INPUT_SIDE = 512
@@ -41,7 +41,7 @@ class Teacher:
         raw = self._interpreter.get_tensor(self._logits["index"])[0]
         scale, zero = self._logits["quantization"]
         probabilities = _softmax((raw.astype(np.float32) - zero) * scale)
-        return top_classes(_halve(probabilities))
+        return top_classes(_shrink(probabilities))
 
 
 def top_classes(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -65,8 +65,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
-def _halve(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average 2 x 2 neighbours of (2h, 2w, C)."""
-    height, width, classes = maps.shape
-    blocks = maps.reshape(height // 2, 2, width // 2, 2, classes)
-    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
+def _shrink(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps (128, 128, C) averaged by area to (SIDE, SIDE, C); `cv2.resize` takes four channels at a time."""
+    fours = np.split(maps, CLASSES // 4, axis=-1)
+    return np.concatenate([cv2.resize(four, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for four in fours], axis=-1)
