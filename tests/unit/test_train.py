@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from config.errors import ConfigError
 from models.scene_network import TrainingOutput, build_scene_network
+from tools import metrics
 from tools.data.manifest import Entry
 from tools.train import augment, loop, scoring
 from tools.train import stage as stage_module
+from tools.train import teacher as teacher_module
 from tools.train.cache import PICTURE_SIDE, PictureCache, is_grey
 from tools.train.corpus import Corpus
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, Samples, cut_map, dev_rows, epoch_order, learn_palette
@@ -24,7 +27,7 @@ from tools.train.losses import scene_loss, segmentation_loss
 from tools.train.recipe import Augmentation, Loss, Recipe, find_recipe, read_recipe
 from tools.train.scoring import find_temperature, find_threshold, find_unknown
 from tools.train.stage import learning_rate
-from tools.train.teacher import SIDE, TOP, top_classes
+from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -160,6 +163,17 @@ class TestAugmentation:
         assert first.target == targets[3]
         assert first.labels.shape == first.scores.shape == (16, 16, 3)
 
+    def test_plain_samples_are_what_the_teacher_saw(self):
+        cache, targets = synthetic_cache(6)
+        pool = Pool((cache,), np.stack([np.zeros(6, int), np.arange(6)], axis=1), targets, np.ones((6, 3), np.float32))
+        palette = learn_palette(cache, np.arange(6), 0)
+        settings = Augmentation(plain=1.0, close_up=1.0)
+        sample = Samples(pool, np.arange(6), PICTURE_SIDE, settings, palette, (5, 1))[2]
+        np.testing.assert_array_equal(sample.picture, cache.pictures[2])
+        np.testing.assert_array_equal(sample.labels, cache.labels[2])
+        np.testing.assert_array_equal(sample.scores, cache.scores[2])
+        assert sample.target == targets[2]
+
     def test_close_ups_show_no_scene(self):
         cache, targets = synthetic_cache(6)
         pool = Pool((cache,), np.stack([np.zeros(6, int), np.arange(6)], axis=1), targets, np.zeros((6, 3), np.float32))
@@ -200,8 +214,17 @@ class TestTeacherMaps:
         half, quarter = PICTURE_SIDE // 2, PICTURE_SIDE // 4
         part = cut_map(values, (half, quarter, 2 * half, 3 * quarter), 16, False)
         assert part.shape == (16, 16, 1)
-        assert part[0, 0, 0] == 17 * SIDE + 33  # the middle of the first of 16 steps over 32 positions
-        assert part.max() < 48 * SIDE
+        assert part[0, 0, 0] == 19 * SIDE + 37  # the middle of the first of 16 steps over 36 positions
+        assert part.max() < 54 * SIDE
+
+    def test_shrunk_maps_are_means_of_what_they_cover(self):
+        maps = np.random.default_rng(0).random((128, 128, CLASSES)).astype(np.float32)
+        small = teacher_module._shrink(maps)
+        assert small.shape == (SIDE, SIDE, CLASSES)
+        # A position covers 16/9 of an old one: the first is whole, of the second row and column 7/9.
+        shares = np.array([1, 7 / 9]) * 9 / 16
+        np.testing.assert_allclose(small[0, 0], np.einsum("i,j,ijc->c", shares, shares, maps[:2, :2]), rtol=1e-5)
+        np.testing.assert_allclose(small.mean((0, 1)), maps.mean((0, 1)), rtol=1e-5)
 
     def test_loss_is_least_at_the_teacher(self):
         labels = torch.tensor([2, 0, 3], dtype=torch.uint8).expand(1, 3, 3, 3)
@@ -328,6 +351,46 @@ class TestRun:
         for name, tensor in whole.average.state_dict().items():
             assert torch.allclose(tensor.float(), again.average.state_dict()[name].float(), atol=1e-5), name
 
+    def test_stage_starts_from_the_mean_of_others(self, tmp_path: Path):
+        first = small_recipe().model_dump()["stages"][0]
+        last = {
+            "name": "last",
+            "trains": "heads",
+            "epochs": 1,
+            "epoch_samples": 8,
+            "lr": 1e-30,
+            "start": ["heads", "more"],
+        }
+        run = trainer(small_recipe(stages=[first, first | {"name": "more"}, last]), tmp_path / "run", [])
+        run.run(resume=False)
+        one, other = (loop.load_checkpoint(tmp_path / "run" / f"stage-{name}.pt") for name in ("heads", "more"))
+        mean = loop.mean_weights([tmp_path / "run" / "stage-heads.pt", tmp_path / "run" / "stage-more.pt"])
+        found = run.average.state_dict()
+        for name, parameter in run.average.named_parameters():
+            expected = (one["network"][name] + other["network"][name]) / 2
+            assert torch.allclose(mean[name], expected), name
+            assert torch.allclose(found[name], expected, atol=1e-5), parameter
+
+    def test_own_word_is_what_the_network_said_before(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        first = small_recipe().model_dump()["stages"][0]
+        last = {"name": "last", "trains": "heads", "epochs": 1, "epoch_samples": 8, "lr": 1e-3, "own_word": True}
+        seen: list[np.ndarray] = []
+        loader = loop.Trainer._loader
+
+        def watched(self: loop.Trainer, stage: Any, pool: Pool, seed: tuple[int, ...]) -> Any:
+            seen.append(pool.wanted)
+            return loader(self, stage, pool, seed)
+
+        monkeypatch.setattr(loop.Trainer, "_loader", watched)
+        recipe = small_recipe(stages=[first, last])
+        run = trainer(recipe, tmp_path / "run", [])
+        run.run(resume=False)
+        assert [wanted.any() for wanted in seen] == [False, False, True]
+        network = build_scene_network(recipe.network())
+        network.load_state_dict(loop.mean_weights([tmp_path / "run" / "stage-heads.pt"]))
+        said = scoring.score(network.eval(), run.corpus.scenes, run.corpus.train, recipe).scene
+        np.testing.assert_allclose(seen[-1], metrics.softmax(said), atol=1e-5)
+
     def test_stage_trains_only_what_it_says(self):
         network = build_scene_network(small_recipe().network())
         for stage in small_recipe(
@@ -365,6 +428,15 @@ class TestRecipe:
         (tmp_path / "r.yaml").write_text(text)
         with pytest.raises(ConfigError, match="trians"):
             read_recipe(tmp_path / "r.yaml")
+
+    def test_stages_that_do_not_exist_are_named(self):
+        stage = small_recipe().model_dump()["stages"][0]
+        with pytest.raises(ValidationError, match="soup: no stage heavy here; there is heads"):
+            small_recipe(soup=("heavy",))
+        with pytest.raises(ValidationError, match="start: no stage heads here; there is none"):
+            small_recipe(stages=[stage | {"start": ("heads",)}])
+        with pytest.raises(ValidationError, match="before the first stage"):
+            small_recipe(stages=[stage | {"own_word": True}])
 
     def test_missing_recipe_is_named(self, tmp_path: Path):
         with pytest.raises(ConfigError, match=r"no recipe at .*none\.yaml"):

@@ -108,6 +108,8 @@ class Samples(Dataset[Sample]):
         which, row = self.pool.places[position]
         cache = self.pool.caches[which]
         target = int(self.pool.targets[position])
+        if rng.random() < self.settings.plain:
+            return self._plain(cache, row, position, target)
         close_up = target >= 0 and rng.random() < self.settings.close_up
         labels, scores = np.array(cache.labels[row]), np.array(cache.scores[row])
         rgb = self._colour(np.array(cache.pictures[row]), bool(cache.grey[row]), labels, scores, rng)
@@ -121,6 +123,14 @@ class Samples(Dataset[Sample]):
             rgb = augment.degrade(rgb, rng)
         target = UNKNOWN if close_up else target
         labels, scores = (cut_map(values, box, self.size // MAP_STRIDE, mirrored) for values in (labels, scores))
+        return Sample(rgb, target, self.pool.wanted[position], labels, scores)
+
+    def _plain(self, cache: PictureCache, row: int, position: int, target: int) -> Sample:
+        """A picture as it is."""
+        whole = (0, 0, PICTURE_SIDE, PICTURE_SIDE)
+        rgb = augment.crop(np.array(cache.pictures[row]), whole, self.size)
+        side = self.size // MAP_STRIDE
+        labels, scores = (cut_map(np.array(of[row]), whole, side, False) for of in (cache.labels, cache.scores))
         return Sample(rgb, target, self.pool.wanted[position], labels, scores)
 
     def _colour(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,14 @@ from tools.progress import CountProgress
 from tools.train import mixed
 from tools.train import stage as stages
 from tools.train.corpus import Corpus, load_corpus
-from tools.train.data import Sample, Samples, epoch_order, learn_palette
+from tools.train.data import Pool, Sample, Samples, epoch_order, learn_palette
 from tools.train.imagenet import load_imagenet
 from tools.train.losses import scene_loss, segmentation_loss
 from tools.train.masks import camvid_accuracy
 from tools.train.package import package_model
 from tools.train.recipe import Recipe, Stage, read_recipe
 from tools.train.report import report
-from tools.train.scoring import normalise, score
+from tools.train.scoring import normalise, own_word, score
 from tools.train.teacher import Teacher
 
 Say = Callable[[str], None]
@@ -93,7 +93,11 @@ def _released_weights(recipe: Recipe, output: Path) -> dict[str, Tensor]:
 
     The latter is a soup: Wortsman et al., "Model soups" (arXiv 2203.05482).
     """
-    files = [_stage_file(output, name) for name in recipe.soup] or [output / "best.pt"]
+    return mean_weights([_stage_file(output, name) for name in recipe.soup] or [output / "best.pt"])
+
+
+def mean_weights(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of the networks' weights in some checkpoints."""
     states = [load_checkpoint(file) for file in files]
     networks: list[dict[str, Tensor]] = [state["network"] for state in states if state is not None]
     assert len(networks) == len(files)
@@ -153,28 +157,45 @@ class Trainer:
             self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
 
     def _run_stage(self, stage: Stage, optimizer_state: dict[str, Any] | None) -> None:
+        if stage.start and not self.progress.epoch:
+            weights = self._start_of(stage)
+            self.network.load_state_dict(weights)
+            self.average.load_state_dict(weights)
         stages.set_trainable(self.network, stage)
         self.optimizer = stages.build_optimizer(self.network, stage, self.recipe)
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if optimizer_state and self.progress.epoch:
             self.optimizer.load_state_dict(optimizer_state)
         encode = stages.frozen_encoder(self.network, stage, stage.size or self.recipe.size)
+        pool = self._with_own_word(stage) if stage.own_word else self.corpus.pool
         while self.progress.epoch < stage.epochs:
-            self._run_epoch(stage, rates, encode)
+            self._run_epoch(stage, pool, rates, encode)
 
-    def _run_epoch(self, stage: Stage, rates: list[float], encode: Callable[[Tensor], Pyramid]) -> None:
+    def _start_of(self, stage: Stage) -> dict[str, Tensor]:
+        """The averaged weights that a stage starts from."""
+        names = stage.start or (self.recipe.stages[self.progress.stage - 1].name,)
+        return mean_weights([_stage_file(self.output, name) for name in names])
+
+    def _with_own_word(self, stage: Stage) -> Pool:
+        """The pool, where the network as it stood at the stage's start says what is wanted of the pictures."""
+        network = build_scene_network(self.recipe.network())
+        network.load_state_dict(self._start_of(stage))
+        return own_word(network, self.corpus.pool, self.recipe)
+
+    def _run_epoch(self, stage: Stage, pool: Pool, rates: list[float], encode: Callable[[Tensor], Pyramid]) -> None:
         began = time.monotonic()
         number = self.progress.epoch
         seed = (self.recipe.seed, self.progress.stage, number)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # dropout
         stages.set_training_mode(self.network)
-        loader = self._loader(stage, seed)
+        loader = self._loader(stage, pool, seed)
         total = stage.epochs * len(loader)
         losses = []
         with CountProgress(f"{stage.name} {number + 1}/{stage.epochs}", "batches") as progress:
             for step, batch in enumerate(loader, start=number * len(loader)):
                 self._set_rates(rates, stages.learning_rate(step, total, stage))
                 losses.append(self._step(Sample(*batch), encode))
+                self._update_average(self.recipe.ema if stage.ema is None else stage.ema)
                 progress(len(losses), len(loader))
         self.progress.epoch += 1
         result = self._measure() | {
@@ -184,8 +205,8 @@ class Trainer:
         self._keep(result)
         self.say(f"{stage.name} {number + 1}/{stage.epochs}: " + json.dumps(result))
 
-    def _loader(self, stage: Stage, seed: tuple[int, ...]) -> DataLoader[Sample]:
-        recipe, pool = self.recipe, self.corpus.pool
+    def _loader(self, stage: Stage, pool: Pool, seed: tuple[int, ...]) -> DataLoader[Sample]:
+        recipe = self.recipe
         order = epoch_order(pool.targets, recipe.balance, stage.epoch_samples, seed)
         size = stage.size or recipe.size
         settings = stage.augmentation or recipe.augmentation
@@ -204,7 +225,6 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
-        self._update_average()
         return float(loss.detach())
 
     def _set_rates(self, rates: list[float], share: float) -> None:
@@ -213,10 +233,10 @@ class Trainer:
             group["lr"] = rate * share
 
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def _update_average(self, ema: float) -> None:
         """Move the averaged weights towards the current ones, faster at the start."""
         self.progress.updates += 1
-        keep = min(self.recipe.ema, self.progress.updates / (self.progress.updates + 20))
+        keep = min(ema, self.progress.updates / (self.progress.updates + 20))
         for ours, new in zip(_tensors(self.average), _tensors(self.network), strict=True):
             ours.lerp_(new, 1 - keep) if ours.is_floating_point() else ours.copy_(new)
 

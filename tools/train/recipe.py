@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import config
 from config.errors import ConfigError
@@ -46,6 +46,7 @@ class Augmentation(_Part):
     colourise: float = 0.7  # a grey picture is given colour
     jitter: float = 0.3  # brightness, contrast, saturation
     degrade: float = 0.25  # blur, noise, JPEG or low light
+    plain: float = 0.0  # nothing is changed: what the teacher saw, so that its map is true to the last position
     close_up: float = 0.0  # so small a part that it shows no scene: it teaches what is unknown
 
 
@@ -74,6 +75,9 @@ class Stage(_Part):
     encoder_lr: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the stage's steps
     final: float = Field(default=0.02, ge=0, le=1)  # the cosine ends at this share of the rate
+    start: tuple[str, ...] = ()  # earlier stages, whose mean weights it starts from; the one before unless given
+    own_word: bool = False  # the other network of `Loss.distillation` is this one, as it stood at the stage's start
+    ema: float | None = Field(default=None, ge=0, lt=1)  # the recipe's unless given
 
 
 class Recipe(_Part):
@@ -105,6 +109,16 @@ class Recipe(_Part):
     )  # of offsets to the scenes' logits, found on dev; none unless given
     known_share: float = 0.95  # of dev that stays above `unknown_threshold`
 
+    @model_validator(mode="after")
+    def _stages_exist(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        for number, stage in enumerate(self.stages):
+            if stage.own_word and not number:
+                raise ValueError(f"stages.{stage.name}.own_word: before the first stage the network has nothing to say")
+            _check_names(f"stages.{stage.name}.start", stage.start, names[:number])
+        _check_names("soup", self.soup, names)
+        return self
+
     def network(self) -> dict[str, Any]:
         """What `build_scene_network` needs."""
         return {
@@ -112,6 +126,12 @@ class Recipe(_Part):
             "classifier": self.classifier.model_dump(),
             "labels": list(self.labels),
         }
+
+
+def _check_names(key: str, stages: tuple[str, ...], known: list[str]) -> None:
+    missing = [name for name in stages if name not in known]
+    if missing:
+        raise ValueError(f"{key}: no stage {', '.join(missing)} here; there is {', '.join(known) or 'none'}")
 
 
 def find_recipe(name: str) -> Path:

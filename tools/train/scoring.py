@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,6 +17,7 @@ from models.package import UnknownCalibration
 from models.scene_network import SceneNetwork
 from tools import metrics
 from tools.train.cache import PictureCache
+from tools.train.data import Pool
 from tools.train.frozen import FrozenModule
 from tools.train.recipe import Recipe
 
@@ -61,15 +63,28 @@ def whole_picture(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def score(network: SceneNetwork, cache: PictureCache, rows: NDArray[np.int64], recipe: Recipe) -> Scores:
     """Score the cached pictures `rows` in their order, each whole and squashed to the network's size."""
     frozen = FrozenModule(_Heads(network), torch.zeros(1, 3, recipe.size, recipe.size))
-    parts: list[tuple[NDArray[np.float32], ...]] = []
+    # Results go where they stay: small arrays kept from batch to batch would cut up the memory that its pictures take.
+    scenes = (len(rows), len(recipe.labels))
+    found = Scores(*(np.zeros(shape, np.float32) for shape in (scenes, scenes, scenes, len(rows), len(rows))))
     for start in range(0, len(rows), _BATCH):
         chunk = rows[start : start + _BATCH]
         pictures = np.stack([whole_picture(cache.pictures[r], recipe.size) for r in chunk])
         *logits, classes = frozen(normalise(torch.from_numpy(pictures), recipe.mean, recipe.std))
+        for kept, new in zip(found, logits, strict=False):
+            kept[start : start + len(chunk)] = new.numpy()
         maps = zip(classes, chunk, strict=True)
-        agreement = np.array([_agreement(c.numpy(), cache.labels[r, ..., 0]) for c, r in maps])
-        parts.append((*(x.numpy() for x in logits), agreement.astype(np.float32)))
-    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        found.agreement[start : start + len(chunk)] = [_agreement(c.numpy(), cache.labels[r, ..., 0]) for c, r in maps]
+    return found
+
+
+def own_word(network: SceneNetwork, pool: Pool, recipe: Recipe) -> Pool:
+    """The pool with what `network` says of every picture of a scene, whole and unchanged, as what is wanted of it."""
+    wanted = pool.wanted.copy()
+    for number, cache in enumerate(pool.caches):
+        asked = np.flatnonzero((pool.places[:, 0] == number) & (pool.targets >= 0))
+        if len(asked):
+            wanted[asked] = metrics.softmax(score(network.eval(), cache, pool.places[asked, 1], recipe).scene)
+    return replace(pool, wanted=wanted)
 
 
 def find_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
