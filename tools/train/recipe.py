@@ -96,7 +96,8 @@ class Recipe(_Part):
     augmentation: Augmentation = Augmentation()
     loss: Loss = Loss()
     stages: tuple[Stage, ...]
-    # Stages at whose ends the weights are averaged for the release; the epoch that did best on dev unless given.
+    # Stages at whose ends the weights are averaged for the release, one named twice counting twice; the epoch that did
+    # best on dev unless given.
     soup: tuple[str, ...] = ()
     seed: int = 1
     batch: int = Field(default=64, gt=1)
