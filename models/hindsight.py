@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.scene_chain import Doubles, Pace, SceneChain, Step
-from models.smoothing.base import Belief, Observation
+from models.smoothing.base import Belief, Observation, another_leads
 from models.smoothing.hidden_markov import Params, if_known, updated
 
 
@@ -120,17 +120,18 @@ def _beliefs(frames: Sequence[Observation], scenes: Doubles, unknown: Doubles, p
     found: list[Belief] = []
     since = frames[0]
     for i, (frame, scene, probabilities) in enumerate(zip(frames, path.tolist(), scenes, strict=True)):
-        changed = i == 0 or scene != path[i - 1]
+        changed = i == 0 or scene != int(path[i - 1])
+        shown = probabilities.astype(np.float32)
         since = frame if changed else since
         found.append(
             Belief(
-                probabilities=probabilities.astype(np.float32),
+                probabilities=shown,
                 scene=scene,
                 p=float(probabilities[scene]),
                 since_pts=since.pts,
                 dwell_s=max(0.0, frame.seconds - since.seconds),
                 changed=changed,
-                held=int(probabilities.argmax()) != scene,
+                held=another_leads(shown, scene),
                 unknown=bool(unknown[i] > 0.5),
                 p_unknown=None if frame.p_unknown is None else float(unknown[i]),
             )

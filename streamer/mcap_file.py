@@ -95,12 +95,17 @@ def _records(path: Path, stream: BinaryIO) -> Iterator[McapRecord]:
 
 
 class _Exact:
-    """A stream that tells when it ends too early. The library takes what there is for the whole."""
+    """A stream that tells when it ends too early, and that no part of a record is larger than one may be.
+
+    The library takes what there is for the whole, and asks for as much as a damaged length says.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
     def read(self, size: int) -> bytes:
+        if size > _LARGEST_RECORD:
+            raise ValueError(f"a part of a record claims {size} bytes")
         data = self._stream.read(size)
         if len(data) < size:
             raise CutOff

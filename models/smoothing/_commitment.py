@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.smoothing.base import Belief
+from models.smoothing.base import Belief, another_leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,15 @@ class Commitment:
         p_unknown: float | None,
     ) -> Belief:
         """What is held true at `now_s`, with probabilities (C,) over time; the others as in `Belief`."""
+        shown = probabilities.astype(np.float32)
         return Belief(
-            probabilities=probabilities.astype(np.float32),
+            probabilities=shown,
             scene=self.scene,
             p=float(probabilities[self.scene]),
             since_pts=self.since_pts,
             dwell_s=max(0.0, now_s - self.since_s),
             changed=changed,
-            held=int(probabilities.argmax()) != self.scene,
+            held=another_leads(shown, self.scene),
             unknown=unknown,
             p_unknown=p_unknown,
         )

@@ -63,6 +63,11 @@ class Belief:
     p_unknown: float | None = None
 
 
+def another_leads(probabilities: FloatArray, scene: int) -> bool:
+    """Whether the probabilities (C,), as a belief shows them, have a more probable scene than this one."""
+    return bool(probabilities[scene] < probabilities.max())
+
+
 class Smoother(ABC):
     """Turns raw probabilities over time into a steady belief. Same observations, same beliefs."""
 

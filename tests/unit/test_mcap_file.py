@@ -203,6 +203,17 @@ def test_damage_is_an_error_or_does_no_harm(tmp_path_factory, data):
         assert "clip.mcap" in str(error)
 
 
+def test_a_length_that_no_file_has_is_damage(tmp_path):
+    path = mcap(tmp_path / "clip.mcap", labels(["kitchen", "street"]))
+    content = bytearray(path.read_bytes())
+    # What follows "zstd" in a chunk is the length of its records.
+    at = content.index(b"zstd") + 4
+    content[at : at + 8] = (2**63 + 1).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(LabelFileError, match=r"clip\.mcap is damaged: .* claims 9223372036854775809 bytes"):
+        list(read_messages(path))
+
+
 def test_what_is_no_mcap_is_told(tmp_path):
     path = tmp_path / "clip.mcap"
     path.write_bytes(lines(labels(["kitchen"])))

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from config.errors import ConfigError
@@ -198,7 +198,15 @@ def observations(stream) -> list[Observation]:
     return made
 
 
+# Offline, the last frame's first and third scene are alike in float32 and apart in float64.
+TIED = [
+    (np.array([0.42574257, 0.14851485, 0.42574257]), 1, False, 0.5),
+    (np.array([0.20093458, 0.59813084, 0.20093458]), 1, False, 0.5),
+]
+
+
 @RELAXED
+@example(TIED)
 @given(streams)
 def test_beliefs_online_and_offline_are_distributions_and_agree_at_the_end(stream):
     frames = observations(stream)
@@ -206,7 +214,7 @@ def test_beliefs_online_and_offline_are_distributions_and_agree_at_the_end(strea
     online, offline = [smoother.update(frame) for frame in frames], smooth_offline(frames, Params(), 0.3)
     for belief in (*online, *offline):
         assert belief.probabilities.sum() == pytest.approx(1, abs=1e-5)
-        assert belief.held == (int(belief.probabilities.argmax()) != belief.scene)
+        assert belief.held == (belief.probabilities[belief.scene] < belief.probabilities.max())
         assert belief.p == pytest.approx(float(belief.probabilities[belief.scene]), abs=1e-6)
         assert 0 <= belief.p_unknown <= 1
     np.testing.assert_allclose(online[-1].probabilities, offline[-1].probabilities, atol=1e-5)
