@@ -12,7 +12,7 @@ from typing import Any
 
 from models.backends.base import Array, BackendParams, precision_for
 from models.errors import ModelError
-from models.openvino_library import ov
+from models.openvino_library import cpu_has_bfloat16, ov
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -96,8 +96,7 @@ def precision_on(device: str, params: BackendParams, held: Sequence[str] = ("f32
     known: tuple[str, ...] = ("f32", "f16")
     if device == "CPU":
         # Without the instructions OpenVINO would take bf16 for f32 in silence.
-        has_bf16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        known = ("f32", "bf16") if has_bf16 else ("f32",)
+        known = ("f32", "bf16") if cpu_has_bfloat16() else ("f32",)
     return precision_for("openvino", device, params.precision, known, held)
 
 

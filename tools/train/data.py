@@ -108,7 +108,7 @@ class Samples(Dataset[Sample]):
         which, row = self.pool.places[position]
         cache = self.pool.caches[which]
         target = int(self.pool.targets[position])
-        if rng.random() < self.settings.plain:
+        if self.settings.plain and rng.random() < self.settings.plain:  # without it, samples are drawn as ever
             return self._plain(cache, row, position, target)
         close_up = target >= 0 and rng.random() < self.settings.close_up
         labels, scores = np.array(cache.labels[row]), np.array(cache.scores[row])

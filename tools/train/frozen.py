@@ -7,7 +7,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from tools.train.mixed import has_bfloat16
+from models.openvino_library import cpu_has_bfloat16, ov
 
 
 class FrozenModule:
@@ -20,15 +20,13 @@ class FrozenModule:
     """
 
     def __init__(self, module: nn.Module, example: Tensor, rough: bool = False) -> None:
-        from models.openvino_library import ov
-
         training = module.training
         module.eval()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing announces its retirement at every call
             model = ov.convert_model(module, example_input=example, input=[(-1, *example.shape[1:])])
         module.train(training)
-        settings = {"INFERENCE_PRECISION_HINT": "bf16" if rough and has_bfloat16() else "f32"}
+        settings = {"INFERENCE_PRECISION_HINT": "bf16" if rough and cpu_has_bfloat16() else "f32"}
         self._request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -12,18 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.openvino_library import cpu_has_bfloat16
+
 
 def autocast() -> torch.autocast:
     """bfloat16 where this CPU computes in it, else nothing changes."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16())
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16."""
-    from models.openvino_library import ov
-
-    # torch's own answer is yes on every CPU with AVX-512, where it emulates bfloat16 at half the speed of float32.
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=cpu_has_bfloat16())
 
 
 def quicken_strided_depthwise(network: nn.Module) -> None:
