@@ -5,6 +5,9 @@ The decoder follows Lin et al., "Feature Pyramid Networks" (arXiv 1612.03144), w
 the picture's mean as context (Liu et al., "ParseNet", arXiv 1506.04579). Its last layer gives four sets of logits to
 each position, which are laid out as 2x2 positions (Shi et al., "sub-pixel convolution", arXiv 1609.05158): borders
 twice as fine, at the cost of an eighth of the picture's size.
+
+The encoder is at its deepest where it is coarse, one position to 32 pixels. Inverted residuals at twice that resolution
+(Sandler et al., "MobileNetV2", arXiv 1801.04381) may add depth where it is finer.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from config.plugins import PluginParams
-from models.layers.efficientnet_lite import PYRAMID_CHANNELS, ConvNorm, EfficientNetLite0, Pyramid
+from models.layers.efficientnet_lite import PYRAMID_CHANNELS, ConvNorm, EfficientNetLite0, InvertedResidual, Pyramid
 
 _FINER = 2  # the logits' resolution over that of the features they are made of
+_EXPANSION = 4  # of the inverted residuals
 
 
 class Params(PluginParams):
@@ -26,10 +30,13 @@ class Params(PluginParams):
 
     class_ids: ADE20K id (1..150) of each output channel; 0 for "none of the others".
     width: channels of the decoder.
+    depth: inverted residuals at a sixteenth of the picture's size, each of `depth_width` channels.
     """
 
     class_ids: tuple[int, ...] = tuple(range(32))
     width: int = Field(default=64, ge=8, le=512)
+    depth: int = Field(default=0, ge=0, le=8)
+    depth_width: int = Field(default=128, ge=8, le=512)
 
     @field_validator("class_ids")
     @classmethod
@@ -60,6 +67,7 @@ class LiteFpn(nn.Module):
         self.refine16 = _separable(params.width)
         self.refine8 = nn.Sequential(_separable(params.width), _separable(params.width))
         self.head = nn.Conv2d(params.width, _FINER**2 * len(params.class_ids), 1)
+        self.deep = _Deep(params) if params.depth else None
 
     def forward(self, picture: Tensor) -> SegmenterOutput:
         """Segment pictures (B, 3, H, W) float32 RGB, normalised; H and W are multiples of 32."""
@@ -69,9 +77,30 @@ class LiteFpn(nn.Module):
         """Class logits from the encoder's features."""
         fine, middle, coarse = (lateral(f) for lateral, f in zip(self.laterals, pyramid, strict=True))
         coarse = coarse + self.context(pyramid.stride32.mean((2, 3), keepdim=True))
+        if self.deep is not None:
+            fine, middle = self.deep(pyramid, fine, middle)
         middle = self.refine16(middle + _double(coarse))
         logits = self.head(self.refine8(fine + _double(middle)))
         return SegmenterOutput(pyramid.stride32, F.pixel_shuffle(logits, _FINER))
+
+
+class _Deep(nn.Module):
+    """Inverted residuals at stride 16, added to the decoder's features; at the start they add nothing."""
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        _, middle, coarse = PYRAMID_CHANNELS
+        width = params.depth_width
+        self.middle = ConvNorm(middle, width, act=False)
+        self.coarse = ConvNorm(coarse, width, act=False)
+        self.blocks = nn.Sequential(*(InvertedResidual(width, width, 3, 1, _EXPANSION) for _ in range(params.depth)))
+        self.to_middle = _silent(width, params.width)
+        self.to_fine = _silent(width, params.width)
+
+    def forward(self, pyramid: Pyramid, fine: Tensor, middle: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's features at stride 8 and at stride 16, with what was found."""
+        found = self.blocks(self.middle(pyramid.stride16) + _double(self.coarse(pyramid.stride32)))
+        return fine + _double(self.to_fine(found)), middle + self.to_middle(found)
 
 
 def build(params: Params) -> LiteFpn:
@@ -85,3 +114,12 @@ def _separable(width: int) -> nn.Sequential:
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _silent(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 1x1 convolution that gives nothing but zeros yet."""
+    layer = nn.Conv2d(inputs, outputs, 1)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -47,6 +47,21 @@ def test_new_gate_changes_nothing(network: SceneNetwork):
     assert output.gate.numpy() == pytest.approx(0.5)
 
 
+def test_new_depth_changes_nothing_and_learns(network: SceneNetwork):
+    manifest = small_manifest()
+    manifest["segmenter"]["params"] |= {"depth": 2, "depth_width": 8}
+    deeper = build_scene_network(manifest)
+    new = deeper.load_state_dict(network.state_dict(), strict=False).missing_keys
+    assert all(name.startswith("segmenter.deep.") for name in new)
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before, after = network.forward_training(picture), deeper.eval().forward_training(picture)
+    assert torch.equal(before.segmentation, after.segmentation)
+    assert torch.equal(before.scene, after.scene)
+    deeper.train().forward_training(picture).segmentation.square().mean().backward()
+    assert float(deeper.segmenter.deep.to_fine.weight.grad.abs().sum()) > 0
+
+
 def test_pictures_in_a_batch_do_not_touch_each_other(network: SceneNetwork):
     pictures = torch.randn(3, 3, 64, 64)
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -373,7 +374,7 @@ class TestRun:
 
     def test_own_word_is_what_the_network_said_before(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         first = small_recipe().model_dump()["stages"][0]
-        last = {"name": "last", "trains": "heads", "epochs": 1, "epoch_samples": 8, "lr": 1e-3, "own_word": True}
+        last = {"name": "last", "trains": "heads", "epochs": 1, "epoch_samples": 8, "lr": 1e-3, "own_word": ["heads"]}
         seen: list[np.ndarray] = []
         loader = loop.Trainer._loader
 
@@ -391,10 +392,29 @@ class TestRun:
         said = scoring.score(network.eval(), run.corpus.scenes, run.corpus.train, recipe).scene
         np.testing.assert_allclose(seen[-1], metrics.softmax(said), atol=1e-5)
 
+    def test_stage_may_weigh_its_losses_otherwise(self, tmp_path: Path):
+        stage = {"name": "heads", "trains": "heads", "epochs": 1, "epoch_samples": 8, "lr": 1e-30}
+        losses = []
+        for change in ({}, {"loss": {"segmentation": 0.0}}):
+            run = trainer(small_recipe(stages=[stage | change]), tmp_path / str(len(losses)), [])
+            run.run(resume=False)
+            losses.append(run.progress.history[0]["loss"])
+        assert losses[0] - losses[1] > 1, "new weights know nothing of 32 classes: about 3.5 nats"
+
+    def test_own_word_and_the_second_opinion_count_alike(self):
+        network = build_scene_network(small_recipe().network()).eval()
+        pool = corpus().pool
+        alone = scoring.own_word(network, pool, small_recipe()).wanted
+        wanted = np.zeros_like(pool.wanted)
+        wanted[:5, 0] = 1
+        together = scoring.own_word(network, dataclasses.replace(pool, wanted=wanted), small_recipe()).wanted
+        np.testing.assert_allclose(together[:5], (alone[:5] + wanted[:5]) / 2, atol=1e-6)
+        np.testing.assert_allclose(together[5:], alone[5:], atol=1e-6)
+
     def test_stage_trains_only_what_it_says(self):
         network = build_scene_network(small_recipe().network())
         for stage in small_recipe(
-            stages=[{"name": n, "trains": n, "epochs": 1, "lr": 1e-3} for n in ("heads", "upper", "middle")]
+            stages=[{"name": n, "trains": n, "epochs": 1, "lr": 1e-3} for n in ("decoder", "heads", "upper", "middle")]
         ).stages:
             loop.stages.set_trainable(network, stage)
             trained = {
@@ -406,6 +426,11 @@ class TestRun:
                 "middle": stage.trains == "middle",
                 "upper": stage.trains in ("upper", "middle"),
             }
+            assert network.segmenter.head.weight.requires_grad
+            assert network.classifier.fc.weight.requires_grad == (stage.trains != "decoder")
+            loop.stages.set_training_mode(network, stage)
+            assert network.segmenter.refine16.training
+            assert network.classifier.training == (stage.trains != "decoder")
 
     def test_rate_rises_and_falls(self):
         stage = small_recipe().stages[0]
@@ -435,8 +460,8 @@ class TestRecipe:
             small_recipe(soup=("heavy",))
         with pytest.raises(ValidationError, match="start: no stage heads here; there is none"):
             small_recipe(stages=[stage | {"start": ("heads",)}])
-        with pytest.raises(ValidationError, match="before the first stage"):
-            small_recipe(stages=[stage | {"own_word": True}])
+        with pytest.raises(ValidationError, match="own_word: no stage late here; there is none"):
+            small_recipe(stages=[stage | {"own_word": ("late",)}])
 
     def test_missing_recipe_is_named(self, tmp_path: Path):
         with pytest.raises(ConfigError, match=r"no recipe at .*none\.yaml"):

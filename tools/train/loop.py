@@ -36,7 +36,7 @@ from tools.train.imagenet import load_imagenet
 from tools.train.losses import scene_loss, segmentation_loss
 from tools.train.masks import camvid_accuracy
 from tools.train.package import package_model
-from tools.train.recipe import Recipe, Stage, read_recipe
+from tools.train.recipe import Loss, Recipe, Stage, read_recipe
 from tools.train.report import report
 from tools.train.scoring import normalise, own_word, score
 from tools.train.teacher import Teacher
@@ -158,7 +158,7 @@ class Trainer:
 
     def _run_stage(self, stage: Stage, optimizer_state: dict[str, Any] | None) -> None:
         if stage.start and not self.progress.epoch:
-            weights = self._start_of(stage)
+            weights = self._mean_of(stage.start)
             self.network.load_state_dict(weights)
             self.average.load_state_dict(weights)
         stages.set_trainable(self.network, stage)
@@ -171,15 +171,14 @@ class Trainer:
         while self.progress.epoch < stage.epochs:
             self._run_epoch(stage, pool, rates, encode)
 
-    def _start_of(self, stage: Stage) -> dict[str, Tensor]:
-        """The averaged weights that a stage starts from."""
-        names = stage.start or (self.recipe.stages[self.progress.stage - 1].name,)
-        return mean_weights([_stage_file(self.output, name) for name in names])
+    def _mean_of(self, stages: Sequence[str]) -> dict[str, Tensor]:
+        """The mean of the weights at the ends of some stages."""
+        return mean_weights([_stage_file(self.output, name) for name in stages])
 
     def _with_own_word(self, stage: Stage) -> Pool:
-        """The pool, where the network as it stood at the stage's start says what is wanted of the pictures."""
+        """The pool, where the network as it stood after earlier stages says what is wanted of the pictures."""
         network = build_scene_network(self.recipe.network())
-        network.load_state_dict(self._start_of(stage))
+        network.load_state_dict(self._mean_of(stage.own_word))
         return own_word(network, self.corpus.pool, self.recipe)
 
     def _run_epoch(self, stage: Stage, pool: Pool, rates: list[float], encode: Callable[[Tensor], Pyramid]) -> None:
@@ -187,14 +186,14 @@ class Trainer:
         number = self.progress.epoch
         seed = (self.recipe.seed, self.progress.stage, number)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))  # dropout
-        stages.set_training_mode(self.network)
+        stages.set_training_mode(self.network, stage)
         loader = self._loader(stage, pool, seed)
         total = stage.epochs * len(loader)
         losses = []
         with CountProgress(f"{stage.name} {number + 1}/{stage.epochs}", "batches") as progress:
             for step, batch in enumerate(loader, start=number * len(loader)):
                 self._set_rates(rates, stages.learning_rate(step, total, stage))
-                losses.append(self._step(Sample(*batch), encode))
+                losses.append(self._step(Sample(*batch), encode, stage.loss or self.recipe.loss))
                 self._update_average(self.recipe.ema if stage.ema is None else stage.ema)
                 progress(len(losses), len(loader))
         self.progress.epoch += 1
@@ -213,14 +212,14 @@ class Trainer:
         samples = Samples(pool, order, size, settings, self.palette, seed)
         return DataLoader(samples, recipe.batch, drop_last=True, num_workers=self.workers)
 
-    def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid]) -> float:
+    def _step(self, batch: Sample, encode: Callable[[Tensor], Pyramid], weights: Loss) -> float:
         assert self.optimizer is not None
         picture, target, wanted, labels, scores = (torch.as_tensor(x) for x in batch)
         with mixed.autocast():
             output = self.network.forward_from(encode(normalise(picture, self.recipe.mean, self.recipe.std)))
         output = TrainingOutput(*(part.float() for part in output))
-        loss = scene_loss(output, target, wanted, self.recipe.loss)
-        loss = loss + self.recipe.loss.segmentation * segmentation_loss(output.segmentation, labels, scores)
+        loss = scene_loss(output, target, wanted, weights)
+        loss = loss + weights.segmentation * segmentation_loss(output.segmentation, labels, scores)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

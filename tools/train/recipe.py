@@ -66,17 +66,18 @@ class Stage(_Part):
     """A stretch of training; `trains` names how far down the network is trained."""
 
     name: str
-    trains: Literal["heads", "upper", "middle"]
+    trains: Literal["decoder", "heads", "upper", "middle"]
     epochs: int = Field(gt=0)
     epoch_samples: int = Field(default=6000, gt=0)  # an epoch ends, and is saved, after so many pictures
     size: int | None = Field(default=None, multiple_of=32)  # of training pictures; the network's own unless given
     augmentation: Augmentation | None = None  # the recipe's unless given
+    loss: Loss | None = None  # the recipe's unless given
     lr: float = Field(gt=0)  # of the heads
     encoder_lr: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)  # share of the stage's steps
     final: float = Field(default=0.02, ge=0, le=1)  # the cosine ends at this share of the rate
     start: tuple[str, ...] = ()  # earlier stages, whose mean weights it starts from; the one before unless given
-    own_word: bool = False  # the other network of `Loss.distillation` is this one, as it stood at the stage's start
+    own_word: tuple[str, ...] = ()  # earlier stages: for `Loss.distillation`, the mean of their networks speaks too
     ema: float | None = Field(default=None, ge=0, lt=1)  # the recipe's unless given
 
 
@@ -114,9 +115,8 @@ class Recipe(_Part):
     def _stages_exist(self) -> Recipe:
         names = [stage.name for stage in self.stages]
         for number, stage in enumerate(self.stages):
-            if stage.own_word and not number:
-                raise ValueError(f"stages.{stage.name}.own_word: before the first stage the network has nothing to say")
             _check_names(f"stages.{stage.name}.start", stage.start, names[:number])
+            _check_names(f"stages.{stage.name}.own_word", stage.own_word, names[:number])
         _check_names("soup", self.soup, names)
         return self
 

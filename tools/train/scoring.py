@@ -78,12 +78,15 @@ def score(network: SceneNetwork, cache: PictureCache, rows: NDArray[np.int64], r
 
 
 def own_word(network: SceneNetwork, pool: Pool, recipe: Recipe) -> Pool:
-    """The pool with what `network` says of every picture of a scene, whole and unchanged, as what is wanted of it."""
+    """The pool with what `network` says of every picture of a scene, whole and unchanged, as what is wanted of it: in
+    equal parts with what was wanted before, if anything was."""
     wanted = pool.wanted.copy()
     for number, cache in enumerate(pool.caches):
         asked = np.flatnonzero((pool.places[:, 0] == number) & (pool.targets >= 0))
         if len(asked):
-            wanted[asked] = metrics.softmax(score(network.eval(), cache, pool.places[asked, 1], recipe).scene)
+            said = metrics.softmax(score(network.eval(), cache, pool.places[asked, 1], recipe).scene)
+            before = wanted[asked]
+            wanted[asked] = np.where(before.any(axis=1, keepdims=True), (said + before) / 2, said)
     return replace(pool, wanted=wanted)
 
 

@@ -14,7 +14,7 @@ from tools.train.optimiser import adamw, rate_share
 from tools.train.recipe import Recipe, Stage
 
 _PRETRAINED = ("segmenter.encoder.", "classifier.head.")
-_TRAINED_PARTS = {"heads": (), "upper": ("upper",), "middle": ("middle", "upper")}
+_TRAINED_PARTS = {"decoder": (), "heads": (), "upper": ("upper",), "middle": ("middle", "upper")}
 
 
 def set_trainable(network: SceneNetwork, stage: Stage) -> None:
@@ -24,17 +24,23 @@ def set_trainable(network: SceneNetwork, stage: Stage) -> None:
     """
     parts = tuple(f"segmenter.encoder.{part}." for part in _TRAINED_PARTS[stage.trains])
     for name, parameter in network.named_parameters():
-        is_new = not name.startswith("segmenter.encoder.")
+        is_new = not name.startswith(_fixed(stage))
         parameter.requires_grad_(is_new or (name.startswith(parts) and not _is_depthwise(parameter)))
+
+
+def _fixed(stage: Stage) -> tuple[str, ...]:
+    """What keeps the values that it has, but for the parts of the encoder that the stage trains."""
+    return ("segmenter.encoder.", "classifier.") if stage.trains == "decoder" else ("segmenter.encoder.",)
 
 
 def _is_depthwise(weight: nn.Parameter) -> bool:
     return weight.ndim == 4 and weight.shape[1] == 1
 
 
-def set_training_mode(network: SceneNetwork) -> None:
+def set_training_mode(network: SceneNetwork, stage: Stage) -> None:
     """Training mode, but pretrained batch norms keep ImageNet's statistics: batches here are small and few."""
     network.train()
+    network.classifier.train(stage.trains != "decoder")
     for name, module in network.named_modules():
         if f"{name}.".startswith(_PRETRAINED) and isinstance(module, nn.BatchNorm2d):
             module.eval()
@@ -60,7 +66,7 @@ def frozen_encoder(network: SceneNetwork, stage: Stage, size: int) -> Callable[[
     example = torch.zeros(1, 3, size, size)
     encoder = network.segmenter.encoder
     assert isinstance(encoder, EfficientNetLite0)
-    if stage.trains == "heads":
+    if not _TRAINED_PARTS[stage.trains]:
         whole = FrozenModule(encoder, example, rough=True)
         return lambda picture: Pyramid(*(_channels_last(x) for x in whole(picture)))
     if stage.trains == "middle":
