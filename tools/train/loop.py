@@ -171,9 +171,9 @@ class Trainer:
         while self.progress.epoch < stage.epochs:
             self._run_epoch(stage, pool, rates, encode)
 
-    def _mean_of(self, stages: Sequence[str]) -> dict[str, Tensor]:
+    def _mean_of(self, names: Sequence[str]) -> dict[str, Tensor]:
         """The mean of the weights at the ends of some stages."""
-        return mean_weights([_stage_file(self.output, name) for name in stages])
+        return mean_weights([_stage_file(self.output, name) for name in names])
 
     def _with_own_word(self, stage: Stage) -> Pool:
         """The pool, where the network as it stood after earlier stages says what is wanted of the pictures."""
