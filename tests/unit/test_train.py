@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -16,11 +17,12 @@ from pydantic import ValidationError
 from config.errors import ConfigError
 from models.scene_network import TrainingOutput, build_scene_network
 from tools import metrics
-from tools.data.manifest import Entry
+from tools.data.manifest import Entry, ManifestError, PictureManifest
 from tools.train import augment, loop, scoring
+from tools.train import corpus as corpus_module
 from tools.train import stage as stage_module
 from tools.train import teacher as teacher_module
-from tools.train.cache import PICTURE_SIDE, PictureCache, is_grey
+from tools.train.cache import PICTURE_SIDE, PictureCache, View, is_grey
 from tools.train.corpus import Corpus
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, Samples, cut_map, dev_rows, epoch_order, learn_palette
 from tools.train.frozen import FrozenModule
@@ -175,6 +177,19 @@ class TestAugmentation:
         np.testing.assert_array_equal(sample.scores, cache.scores[2])
         assert sample.target == targets[2]
 
+    def test_plain_samples_take_every_view_of_a_picture(self):
+        cache, targets = synthetic_cache(6)
+        views = tuple(synthetic_cache(4, seed)[0] for seed in (1, 2))
+        places = np.stack([np.zeros(6, int), np.arange(6)], axis=1)
+        pool = Pool((cache,), places, targets, np.ones((6, 3), np.float32), views)
+        palette = learn_palette(cache, np.arange(6), 0)
+        settings = Augmentation(plain=1.0, views=2)
+        samples = Samples(pool, np.full(30, 3), PICTURE_SIDE, settings, palette, (5, 1))
+        seen = {samples[i].picture.tobytes() for i in range(30)}
+        assert seen == {of.pictures[3].tobytes() for of in (cache, *views)}
+        beyond = Samples(pool, np.full(9, 5), PICTURE_SIDE, settings, palette, (5, 1))
+        assert {beyond[i].picture.tobytes() for i in range(9)} == {cache.pictures[5].tobytes()}
+
     def test_close_ups_show_no_scene(self):
         cache, targets = synthetic_cache(6)
         pool = Pool((cache,), np.stack([np.zeros(6, int), np.arange(6)], axis=1), targets, np.zeros((6, 3), np.float32))
@@ -198,6 +213,36 @@ class TestAugmentation:
             assert 0 <= left < right <= 256
             assert 0 <= top < bottom <= 256
             assert (right - left) * (bottom - top) >= 0.3 * 256 * 256
+
+
+class TestViews:
+    def test_a_part_of_a_picture_mirrored(self, tmp_path: Path):
+        rgb = np.random.default_rng(0).integers(0, 256, (40, 80, 3), np.uint8)
+        file = tmp_path / "a.png"
+        cv2.imwrite(str(file), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+        np.testing.assert_array_equal(View(file).read(), rgb)
+        np.testing.assert_array_equal(View(file, (0.25, 0.5, 0.75, 1.0)).read(), rgb[20:, 20:60])
+        np.testing.assert_array_equal(View(file, (0.25, 0.5, 0.75, 1.0), mirrored=True).read(), rgb[20:, 59:19:-1])
+
+    def test_a_file_that_is_no_picture_is_named(self, tmp_path: Path):
+        file = tmp_path / "a.jpg"
+        file.write_text("no picture")
+        with pytest.raises(ManifestError, match=r"a\.jpg is not a picture"):
+            View(file).read()
+
+    def test_first_mirrors_the_whole_and_others_show_parts(self, tmp_path: Path):
+        manifest = PictureManifest(tmp_path, tmp_path, tuple(Entry(i, f"{i}.jpg", "street") for i in range(40)))
+        rows = np.arange(3, 40)
+        assert corpus_module._views(manifest, rows, 0, 1) == [
+            View(tmp_path / f"{row}.jpg", mirrored=True) for row in rows
+        ]
+        parts = corpus_module._views(manifest, rows, 1, 1)
+        assert parts == corpus_module._views(manifest, rows, 1, 1)
+        assert parts != corpus_module._views(manifest, rows, 2, 1)
+        assert {view.mirrored for view in parts} == {False, True}
+        areas = [(right - left) * (bottom - top) for left, top, right, bottom in (view.box for view in parts)]
+        assert min(areas) > 0.48
+        assert max(areas) <= 1
 
 
 class TestTeacherMaps:

@@ -1,7 +1,7 @@
 """Decoded pictures and the teacher's maps in memory-mapped files, so that an epoch reads no JPEG.
 
-A cache folder belongs to one manifest, row by row:
-`pictures.npy` (N, 288, 288, 3) uint8 RGB, whole pictures squashed; `grey.npy` (N,) bool, True where a picture has no
+A cache folder belongs to one list of views, row by row:
+`pictures.npy` (N, 288, 288, 3) uint8 RGB, squashed to a square; `grey.npy` (N,) bool, True where a picture has no
 colour; `labels.npy` and `scores.npy` (N, 72, 72, 3) uint8, the teacher's three best classes (`teacher.py`).
 """
 
@@ -27,12 +27,35 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PictureCache:
-    """The arrays of one manifest; see the module's text for shapes."""
+    """The arrays of one list of views; see the module's text for shapes."""
 
     pictures: NDArray[np.uint8]
     grey: NDArray[np.bool_]
     labels: NDArray[np.uint8]
     scores: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """What the teacher and the network are shown of a picture file: all of it, unless said otherwise."""
+
+    path: Path
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)  # left, top, right, bottom: shares of the sides
+    mirrored: bool = False
+
+    def read(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, in the file's own resolution.
+
+        Raises:
+            ManifestError: the file cannot be read as a picture.
+        """
+        rgb = read_picture(self.path)
+        if rgb is None:
+            raise ManifestError(f"{self.path} is not a picture that can be read; remove its line from the manifest")
+        height, width = rgb.shape[:2]
+        left, right = (round(share * width) for share in self.box[::2])
+        top, bottom = (round(share * height) for share in self.box[1::2])
+        return np.ascontiguousarray(rgb[top:bottom, left:right][:, :: -1 if self.mirrored else 1])
 
 
 def is_grey(rgb: NDArray[np.uint8]) -> bool:
@@ -42,14 +65,14 @@ def is_grey(rgb: NDArray[np.uint8]) -> bool:
 
 
 def build_cache(
-    paths: Sequence[Path], folder: Path, teacher: Path, workers: int = 2, report: Report | None = None
+    views: Sequence[View], folder: Path, teacher: Path, workers: int = 2, report: Report | None = None
 ) -> PictureCache:
-    """Fill (or go on filling) the cache of `paths` in `folder` and open it read-only."""
+    """Fill (or go on filling) the cache of `views` in `folder` and open it read-only."""
     folder.mkdir(parents=True, exist_ok=True)
-    _allocate(folder, len(paths))
-    starts = [s for s in range(0, len(paths), _CHUNK) if not _mark(folder, s).exists()]
-    jobs = [(folder, s, list(paths[s : s + _CHUNK])) for s in starts]
-    total = -(-len(paths) // _CHUNK)
+    _allocate(folder, len(views))
+    starts = [s for s in range(0, len(views), _CHUNK) if not _mark(folder, s).exists()]
+    jobs = [(folder, s, list(views[s : s + _CHUNK])) for s in starts]
+    total = -(-len(views) // _CHUNK)
     # "spawn": a forked child would inherit the parent's thread pools in an unknown state.
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, initializer=_start_worker, initargs=(teacher,)) as pool:
@@ -99,14 +122,12 @@ def _start_worker(model: Path) -> None:
     _teacher = Teacher(model)
 
 
-def _fill_chunk(job: tuple[Path, int, list[Path]]) -> None:
-    folder, start, paths = job
+def _fill_chunk(job: tuple[Path, int, list[View]]) -> None:
+    folder, start, views = job
     assert _teacher is not None
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in _shapes(0)}
-    for row, path in enumerate(paths, start=start):
-        rgb = read_picture(path)
-        if rgb is None:
-            raise ManifestError(f"{path} is not a picture that can be read; remove its line from the manifest")
+    for row, view in enumerate(views, start=start):
+        rgb = view.read()
         shrinks = min(rgb.shape[:2]) >= PICTURE_SIDE
         arrays["pictures"][row] = cv2.resize(
             rgb,

@@ -6,6 +6,8 @@ scenes there are, where the recipe asks for them:
 the scenes; the report part is never seen. `CALIBRATION_SHARE` of the strange ones is kept from training, to find out
 how surprised the trained network is by what it never saw.
 `pictures`: globs of further pictures that teach the segmentation alone.
+`views`: other views of the pictures to train on, each segmented by the teacher as it is: a class map cut out of the
+whole picture's is not what the teacher says of the part, nor is the mirrored one what it says of the mirrored picture.
 `taught_masks`: a folder of pictures with masks made by hand, which teach the segmentation better than the teacher can.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,18 @@ import numpy as np
 
 from tools.data.manifest import Entry, ManifestError, PictureManifest
 from tools.data.unknowns import KNOWN, TUNE, UNKNOWNS, make_unknowns, part_in, part_of
-from tools.train.cache import PictureCache, build_cache
+from tools.train.augment import random_box
+from tools.train.cache import PICTURE_SIDE, PictureCache, View, build_cache
 from tools.train.cross_fit import cross_fit
 from tools.train.data import NO_SCENE, UNKNOWN, Pool, dev_rows
 from tools.train.masks import corrected
-from tools.train.recipe import Recipe
+from tools.train.recipe import Augmentation, Recipe
 
 Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 CALIBRATION_SHARE = 0.3
+_VIEWS = Augmentation(scale=(0.5, 1.0), ratio=(0.7, 1.4))  # how much of a picture a view shows
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ def load_corpus(recipe: Recipe, root: Path, folder: Path, say: Say) -> Corpus:
         groups = [manifest.entries[row].group or manifest.entries[row].path for row in train]
         wanted = cross_fit(scenes, train, targets[train], groups, recipe, folder / "cross_fit.npy", say)
     parts.add(scenes, train, targets[train], wanted)
+    views = tuple(
+        _teach(_views(manifest, train, number, recipe.seed), root, recipe, folder / f"views-{number}", say)
+        for number in range(recipe.views())
+    )
     strange, kinds = None, ()
     if recipe.data.unknowns:
         strange, kinds = _add_unknowns(parts, recipe, root, folder, say)
@@ -77,7 +85,7 @@ def load_corpus(recipe: Recipe, root: Path, folder: Path, say: Say) -> Corpus:
         parts.add(_cached(more, root, recipe, folder / "pictures", say), np.arange(len(more)))
     if recipe.data.taught_masks:
         _add_masks(parts, recipe, root, folder, say)
-    return Corpus(parts.pool(), scenes, targets, train, dev, val, strange, kinds)
+    return Corpus(replace(parts.pool(), views=views), scenes, targets, train, dev, val, strange, kinds)
 
 
 class _Parts:
@@ -160,13 +168,29 @@ def _listed(root: Path, patterns: Sequence[str]) -> PictureManifest:
 
 
 def _cached(manifest: PictureManifest, root: Path, recipe: Recipe, folder: Path, say: Say) -> PictureCache:
-    paths = [manifest.path(i) for i in range(len(manifest))]
+    return _teach([View(manifest.path(i)) for i in range(len(manifest))], root, recipe, folder, say)
+
+
+def _views(manifest: PictureManifest, rows: Rows, number: int, seed: int) -> list[View]:
+    """One more view of each of some pictures: the first is the whole picture mirrored, others are parts of it."""
+    if number == 0:
+        return [View(manifest.path(row), mirrored=True) for row in rows]
+    views = []
+    for row in rows:
+        rng = np.random.default_rng((seed, number, row))
+        left, top, right, bottom = (edge / PICTURE_SIDE for edge in random_box(PICTURE_SIDE, _VIEWS, rng))
+        views.append(View(manifest.path(row), (left, top, right, bottom), bool(rng.random() < 0.5)))
+    return views
+
+
+def _teach(views: Sequence[View], root: Path, recipe: Recipe, folder: Path, say: Say) -> PictureCache:
+    """Decode pictures and ask the teacher about them, or take what is in `folder` already."""
 
     def report(what: str, done: int, total: int) -> None:
         if done % 10 == 0 or done == total:
             say(f"{folder.name}: {what} {done}/{total}")
 
-    return build_cache(paths, folder, root / recipe.data.teacher, report=report)
+    return build_cache(views, folder, root / recipe.data.teacher, report=report)
 
 
 def _split(entries: tuple[Entry, ...], dev_share: float) -> tuple[Rows, Rows, Rows]:

@@ -38,12 +38,14 @@ class Pool:
 
     wanted: (N, C) float32, what a network that never learnt from a picture says of its scene; rows of zeros where none
         was asked.
+    views: other views of the first V pictures, each (V, ...) as the teacher saw them.
     """
 
     caches: tuple[PictureCache, ...]
     places: NDArray[np.int64]  # (N, 2): which cache, which row
     targets: NDArray[np.int64]  # (N,)
     wanted: NDArray[np.float32]
+    views: tuple[PictureCache, ...] = ()
 
 
 def dev_rows(entries: tuple[Entry, ...], share: float) -> NDArray[np.bool_]:
@@ -109,7 +111,7 @@ class Samples(Dataset[Sample]):
         cache = self.pool.caches[which]
         target = int(self.pool.targets[position])
         if self.settings.plain and rng.random() < self.settings.plain:  # without it, samples are drawn as ever
-            return self._plain(cache, row, position, target)
+            return self._plain(position, target, rng)
         close_up = target >= 0 and rng.random() < self.settings.close_up
         labels, scores = np.array(cache.labels[row]), np.array(cache.scores[row])
         rgb = self._colour(np.array(cache.pictures[row]), bool(cache.grey[row]), labels, scores, rng)
@@ -125,8 +127,13 @@ class Samples(Dataset[Sample]):
         labels, scores = (cut_map(values, box, self.size // MAP_STRIDE, mirrored) for values in (labels, scores))
         return Sample(rgb, target, self.pool.wanted[position], labels, scores)
 
-    def _plain(self, cache: PictureCache, row: int, position: int, target: int) -> Sample:
-        """A picture as it is."""
+    def _plain(self, position: int, target: int, rng: np.random.Generator) -> Sample:
+        """A picture as the teacher saw it, or one of its other views, which are all as likely."""
+        which, row = self.pool.places[position]
+        cache = self.pool.caches[which]
+        views = self.pool.views[: self.settings.views]
+        if views and position < len(views[0].grey) and (chosen := int(rng.integers(len(views) + 1))):
+            cache, row = views[chosen - 1], position
         whole = (0, 0, PICTURE_SIDE, PICTURE_SIDE)
         rgb = augment.crop(np.array(cache.pictures[row]), whole, self.size)
         side = self.size // MAP_STRIDE

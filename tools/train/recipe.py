@@ -47,6 +47,7 @@ class Augmentation(_Part):
     jitter: float = 0.3  # brightness, contrast, saturation
     degrade: float = 0.25  # blur, noise, JPEG or low light
     plain: float = 0.0  # nothing is changed: what the teacher saw, so that its map is true to the last position
+    views: int = Field(default=0, ge=0)  # of the other views that the teacher saw, such a sample shows so many
     close_up: float = 0.0  # so small a part that it shows no scene: it teaches what is unknown
 
 
@@ -119,6 +120,10 @@ class Recipe(_Part):
             _check_names(f"stages.{stage.name}.own_word", stage.own_word, names[:number])
         _check_names("soup", self.soup, names)
         return self
+
+    def views(self) -> int:
+        """How many other views of each training picture some stage shows."""
+        return max((stage.augmentation or self.augmentation).views for stage in self.stages)
 
     def network(self) -> dict[str, Any]:
         """What `build_scene_network` needs."""
