@@ -130,10 +130,9 @@ class Samples(Dataset[Sample]):
     def _plain(self, position: int, target: int, rng: np.random.Generator) -> Sample:
         """A picture as the teacher saw it, or one of its other views, which are all as likely."""
         which, row = self.pool.places[position]
-        cache = self.pool.caches[which]
-        views = self.pool.views[: self.settings.views]
-        if views and position < len(views[0].grey) and (chosen := int(rng.integers(len(views) + 1))):
-            cache, row = views[chosen - 1], position
+        seen = [(self.pool.caches[which], row)]
+        seen += [(view, position) for view in self.pool.views[: self.settings.views] if position < len(view.grey)]
+        cache, row = seen[int(rng.integers(len(seen)))]
         whole = (0, 0, PICTURE_SIDE, PICTURE_SIDE)
         rgb = augment.crop(np.array(cache.pictures[row]), whole, self.size)
         side = self.size // MAP_STRIDE

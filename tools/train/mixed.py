@@ -45,7 +45,7 @@ class _Quickened:
 class _StridedDepthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(x if weight.requires_grad else None, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
         ctx.shape, ctx.dtype, ctx.stride, ctx.padding = x.shape, x.dtype, stride, padding
         with torch.autocast("cpu", enabled=False):
             return F.conv2d(x.bfloat16(), weight.bfloat16(), None, stride, padding, groups=weight.shape[0])
@@ -77,5 +77,5 @@ def _gradient_of_input(
     spread[:, :, rows, columns] = gradient
     turned = weight.to(gradient.dtype).flip(2, 3)
     padded = F.conv2d(spread, turned, None, groups=weight.shape[0])
-    (top, left) = padding
+    top, left = padding
     return padded[:, :, top : top + height, left : left + width]
