@@ -1,8 +1,7 @@
 """Training in bfloat16 on CPUs that compute in it, twice as quick as in float32, with one exception.
 
-oneDNN (of torch 2.14) has no quick backward pass for strided depthwise convolutions in bfloat16, nor a quicker one in
-float32: the two of EfficientNet-Lite0 that are trained take a quarter of a step. The gradient of their input is
-computed by a convolution without strides instead, which is quick.
+oneDNN (of torch 2.14) has no quick backward pass for strided depthwise convolutions in bfloat16. The gradient
+of the input of theirs, two of which EfficientNet-Lite0 trains, is computed by a convolution without strides instead.
 """
 
 from __future__ import annotations
