@@ -22,6 +22,7 @@ _STAGES = (
     (3, 1, 6, 320, 1),
 )
 _STEM_CHANNELS = 32
+_LOWEST_STAGES = 2  # up to stride 4
 _LOWER_STAGES = 3  # up to stride 8
 _MIDDLE_STAGES = 2  # up to stride 16
 STRIDE = 32
@@ -29,14 +30,15 @@ _NORM_EPS = 1e-3
 
 
 class Pyramid(NamedTuple):
-    """Features of a picture (B, 3, H, W) at three scales."""
+    """Features of a picture (B, 3, H, W) at four scales."""
 
+    stride4: Tensor  # (B, 24, H/4, W/4)
     stride8: Tensor  # (B, 40, H/8, W/8)
     stride16: Tensor  # (B, 112, H/16, W/16)
     stride32: Tensor  # (B, 320, H/32, W/32)
 
 
-PYRAMID_CHANNELS = (40, 112, 320)
+PYRAMID_CHANNELS = (24, 40, 112, 320)
 
 
 class ConvNorm(nn.Sequential):
@@ -94,12 +96,17 @@ class EfficientNetLite0(nn.Module):
         height, width = picture.shape[-2:]
         if height % STRIDE or width % STRIDE:
             raise ValueError(f"the encoder needs sides that are multiples of {STRIDE}, not {width}x{height}")
-        return self.encode_upper(self.lower(picture))
+        return self.encode_upper(*self.encode_lower(picture))
 
-    def encode_upper(self, stride8: Tensor) -> Pyramid:
-        """Go on from the features at stride 8, as `lower` gives them."""
+    def encode_lower(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """The features at stride 4 and at stride 8, all that `lower` gives."""
+        stride4 = self.lower[: 1 + _LOWEST_STAGES](picture)
+        return stride4, self.lower[1 + _LOWEST_STAGES :](stride4)
+
+    def encode_upper(self, stride4: Tensor, stride8: Tensor) -> Pyramid:
+        """Go on from what `encode_lower` gave."""
         stride16 = self.middle(stride8)
-        return Pyramid(stride8, stride16, self.upper(stride16))
+        return Pyramid(stride4, stride8, stride16, self.upper(stride16))
 
 
 def _build_stages() -> list[nn.Sequential]:

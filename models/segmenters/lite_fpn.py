@@ -6,8 +6,9 @@ the picture's mean as context (Liu et al., "ParseNet", arXiv 1506.04579). Its la
 each position, which are laid out as 2x2 positions (Shi et al., "sub-pixel convolution", arXiv 1609.05158): borders
 twice as fine, at the cost of an eighth of the picture's size.
 
-The encoder is at its deepest where it is coarse, one position to 32 pixels. Inverted residuals at twice that resolution
-(Sandler et al., "MobileNetV2", arXiv 1801.04381) may add depth where it is finer.
+The encoder is at its deepest where it is coarse, one position to 32 pixels. Inverted residuals (Sandler et al.,
+"MobileNetV2", arXiv 1801.04381) may add depth where it is finer, at twice that resolution and at four times; and the
+encoder's features at a quarter of the picture's size may tell each position where in it a border runs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from config.plugins import PluginParams
 from models.layers.efficientnet_lite import PYRAMID_CHANNELS, ConvNorm, EfficientNetLite0, InvertedResidual, Pyramid
 
 _FINER = 2  # the logits' resolution over that of the features they are made of
-_EXPANSION = 4  # of the inverted residuals
+_EXPANSION = 4  # of the inverted residuals at a sixteenth of the picture's size
+_FINE_EXPANSION = 2  # of those at an eighth
 
 
 class Params(PluginParams):
@@ -31,12 +33,16 @@ class Params(PluginParams):
     class_ids: ADE20K id (1..150) of each output channel; 0 for "none of the others".
     width: channels of the decoder.
     depth: inverted residuals at a sixteenth of the picture's size, each of `depth_width` channels.
+    fine_depth: inverted residuals at an eighth, each of `width` channels.
+    edges: the decoder sees the encoder's features at a quarter as well.
     """
 
     class_ids: tuple[int, ...] = tuple(range(32))
     width: int = Field(default=64, ge=8, le=512)
     depth: int = Field(default=0, ge=0, le=8)
     depth_width: int = Field(default=128, ge=8, le=512)
+    fine_depth: int = Field(default=0, ge=0, le=8)
+    edges: bool = False
 
     @field_validator("class_ids")
     @classmethod
@@ -62,12 +68,14 @@ class LiteFpn(nn.Module):
         super().__init__()
         self.class_ids = params.class_ids
         self.encoder = EfficientNetLite0()
-        self.laterals = nn.ModuleList(ConvNorm(c, params.width, act=False) for c in PYRAMID_CHANNELS)
+        self.laterals = nn.ModuleList(ConvNorm(c, params.width, act=False) for c in PYRAMID_CHANNELS[1:])
         self.context = nn.Conv2d(PYRAMID_CHANNELS[-1], params.width, 1)
         self.refine16 = _separable(params.width)
         self.refine8 = nn.Sequential(_separable(params.width), _separable(params.width))
         self.head = nn.Conv2d(params.width, _FINER**2 * len(params.class_ids), 1)
         self.deep = _Deep(params) if params.depth else None
+        self.edges = _silent(_FINER**2 * PYRAMID_CHANNELS[0], params.width) if params.edges else None
+        self.fine = nn.Sequential(*(_starting_silent(params.width) for _ in range(params.fine_depth)))
 
     def forward(self, picture: Tensor) -> SegmenterOutput:
         """Segment pictures (B, 3, H, W) float32 RGB, normalised; H and W are multiples of 32."""
@@ -75,12 +83,15 @@ class LiteFpn(nn.Module):
 
     def decode(self, pyramid: Pyramid) -> SegmenterOutput:
         """Class logits from the encoder's features."""
-        fine, middle, coarse = (lateral(f) for lateral, f in zip(self.laterals, pyramid, strict=True))
+        stride4, *coarser = pyramid
+        fine, middle, coarse = (lateral(f) for lateral, f in zip(self.laterals, coarser, strict=True))
         coarse = coarse + self.context(pyramid.stride32.mean((2, 3), keepdim=True))
         if self.deep is not None:
             fine, middle = self.deep(pyramid, fine, middle)
         middle = self.refine16(middle + _double(coarse))
-        logits = self.head(self.refine8(fine + _double(middle)))
+        if self.edges is not None:
+            fine = fine + self.edges(F.pixel_unshuffle(stride4, _FINER))
+        logits = self.head(self.fine(self.refine8(fine + _double(middle))))
         return SegmenterOutput(pyramid.stride32, F.pixel_shuffle(logits, _FINER))
 
 
@@ -89,7 +100,7 @@ class _Deep(nn.Module):
 
     def __init__(self, params: Params) -> None:
         super().__init__()
-        _, middle, coarse = PYRAMID_CHANNELS
+        middle, coarse = PYRAMID_CHANNELS[2:]
         width = params.depth_width
         self.middle = ConvNorm(middle, width, act=False)
         self.coarse = ConvNorm(coarse, width, act=False)
@@ -114,6 +125,13 @@ def _separable(width: int) -> nn.Sequential:
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _starting_silent(width: int) -> InvertedResidual:
+    """An inverted residual that gives what it gets yet."""
+    block = InvertedResidual(width, width, 3, 1, _FINE_EXPANSION)
+    nn.init.zeros_(block.project.get_parameter("1.weight"))
+    return block
 
 
 def _silent(inputs: int, outputs: int) -> nn.Conv2d:

@@ -47,19 +47,27 @@ def test_new_gate_changes_nothing(network: SceneNetwork):
     assert output.gate.numpy() == pytest.approx(0.5)
 
 
-def test_new_depth_changes_nothing_and_learns(network: SceneNetwork):
+@pytest.mark.parametrize(
+    ("params", "learns"),
+    [
+        ({"depth": 2, "depth_width": 8}, "deep.to_fine.weight"),
+        ({"fine_depth": 2}, "fine.1.project.1.weight"),
+        ({"edges": True}, "edges.weight"),
+    ],
+)
+def test_new_layers_change_nothing_and_learn(network: SceneNetwork, params: dict[str, Any], learns: str):
     manifest = small_manifest()
-    manifest["segmenter"]["params"] |= {"depth": 2, "depth_width": 8}
-    deeper = build_scene_network(manifest)
-    new = deeper.load_state_dict(network.state_dict(), strict=False).missing_keys
-    assert all(name.startswith("segmenter.deep.") for name in new)
+    manifest["segmenter"]["params"] |= params
+    larger = build_scene_network(manifest)
+    new = larger.load_state_dict(network.state_dict(), strict=False).missing_keys
+    assert all(name.startswith(f"segmenter.{learns.partition('.')[0]}.") for name in new)
     picture = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        before, after = network.forward_training(picture), deeper.eval().forward_training(picture)
+        before, after = network.forward_training(picture), larger.eval().forward_training(picture)
     assert torch.equal(before.segmentation, after.segmentation)
     assert torch.equal(before.scene, after.scene)
-    deeper.train().forward_training(picture).segmentation.square().mean().backward()
-    assert float(deeper.segmenter.deep.to_fine.weight.grad.abs().sum()) > 0
+    larger.train().forward_training(picture).segmentation.square().mean().backward()
+    assert float(larger.segmenter.get_parameter(learns).grad.abs().sum()) > 0
 
 
 def test_pictures_in_a_batch_do_not_touch_each_other(network: SceneNetwork):

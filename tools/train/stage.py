@@ -69,26 +69,28 @@ def frozen_encoder(network: SceneNetwork, stage: Stage, size: int) -> Callable[[
     if not _TRAINED_PARTS[stage.trains]:
         whole = FrozenModule(encoder, example, rough=True)
         return lambda picture: Pyramid(*(_channels_last(x) for x in whole(picture)))
-    if stage.trains == "middle":
-        lower = FrozenModule(encoder.lower, example, rough=True)
-        return lambda picture: encoder.encode_upper(_channels_last(lower(picture)[0]))
-    below = FrozenModule(_LowerAndMiddle(encoder), example, rough=True)
+    below = FrozenModule(_Below(encoder, stage.trains), example, rough=True)
 
     def encode(picture: Tensor) -> Pyramid:
-        stride8, stride16 = (_channels_last(x) for x in below(picture))
-        return Pyramid(stride8, stride16, encoder.upper(stride16))
+        features = tuple(_channels_last(x) for x in below(picture))
+        if stage.trains == "middle":
+            return encoder.encode_upper(*features)
+        return Pyramid(*features, encoder.upper(features[-1]))
 
     return encode
 
 
-class _LowerAndMiddle(nn.Module):
-    def __init__(self, encoder: EfficientNetLite0) -> None:
-        super().__init__()
-        self.lower, self.middle = encoder.lower, encoder.middle
+class _Below(nn.Module):
+    """The encoder up to where training begins, at "middle" or at "upper"."""
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        stride8: Tensor = self.lower(picture)
-        return stride8, self.middle(stride8)
+    def __init__(self, encoder: EfficientNetLite0, trains: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.trains = trains
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        stride4, stride8 = self.encoder.encode_lower(picture)
+        return (stride4, stride8) if self.trains == "middle" else (stride4, stride8, self.encoder.middle(stride8))
 
 
 def _channels_last(x: Tensor) -> Tensor:
