@@ -123,7 +123,7 @@ def find_offsets(logits: NDArray[np.float32], targets: NDArray[np.int64], decay:
 
 def find_threshold(known: NDArray[np.floating[Any]], known_share: float) -> float:
     """The largest value, to three digits, that at least `known_share` of `known` (N,) reach."""
-    return float(np.floor(np.quantile(known, 1 - known_share) * 1000) / 1000)
+    return float(np.floor(np.quantile(known, 1 - known_share) * 1000)) / 1000
 
 
 def find_unknown(
