@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from models.backends.base import Array, Backend, BackendParams, NetworkOutput, Pictures, precision_for
 from models.cores import usable_cores
 from models.errors import ModelError
+from models.onnxruntime_library import onnxruntime
 from models.package import ModelPackage
 from models.preprocess import Preprocess
 

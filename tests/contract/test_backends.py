@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -298,6 +299,20 @@ def test_openvino_tells_nobody_about_us():
     )
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", script], cwd=root, check=False).returncode == 0
+
+
+def test_onnxruntime_tells_nobody_about_us(tmp_path):
+    """Where it does, it leaves an identity of the machine in the home folder and a session in the temporary one."""
+    pytest.importorskip("onnxruntime")
+    silent_anyway = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "ORT_DISABLE_TELEMETRY")
+    environment = {name: value for name, value in os.environ.items() if name not in silent_anyway}
+    subprocess.run(
+        [sys.executable, "-c", "import models.backends.onnxruntime"],
+        cwd=Path(__file__).resolve().parents[2],
+        env=environment | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        check=True,
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

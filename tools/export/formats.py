@@ -93,7 +93,7 @@ def onnx_runners(path: Path) -> dict[str, Runner]:
     """What runs an ONNX file here: OpenVINO, and ONNX Runtime where it is installed."""
     runners = {"openvino": openvino_runner(path)}
     try:
-        import onnxruntime
+        from models.onnxruntime_library import onnxruntime
     except ImportError:
         return runners
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
