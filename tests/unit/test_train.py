@@ -34,6 +34,7 @@ from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
+CHAIR = 20  # its ADE20K id
 COLOURS = {"bedroom": (180, 60, 60), "forest": (40, 160, 50), "street": (90, 90, 170)}
 
 
@@ -197,6 +198,17 @@ class TestAugmentation:
         samples = Samples(pool, np.arange(6), 64, Augmentation(close_up=1.0), palette, (5, 1))
         assert {samples[i].target for i in range(6)} == {UNKNOWN}
 
+    def test_parts_that_things_fill_show_no_scene(self):
+        cache, targets = synthetic_cache(6)
+        cache.labels[2, 30:60, 20:50, 0] = CHAIR
+        pool = Pool((cache,), np.stack([np.zeros(6, int), np.arange(6)], axis=1), targets, np.zeros((6, 3), np.float32))
+        palette = learn_palette(cache, np.arange(6), 0)
+        samples = Samples(pool, np.arange(6), 64, Augmentation(things=1.0), palette, (5, 1))
+        found = samples[2]
+        assert found.target == UNKNOWN
+        assert (found.labels[..., 0] == CHAIR).mean() > 0.7
+        assert samples[3].target == targets[3], "there is no such part of it"
+
     def test_grey_pictures_get_colour(self):
         cache, _ = synthetic_cache(6)
         palette = learn_palette(cache, np.arange(6), 0)
@@ -213,6 +225,26 @@ class TestAugmentation:
             assert 0 <= left < right <= 256
             assert 0 <= top < bottom <= 256
             assert (right - left) * (bottom - top) >= 0.3 * 256 * 256
+
+    def test_things_box_is_filled_by_things(self):
+        classes = np.full((SIDE, SIDE), 4, np.uint8)
+        assert augment.things_box(288, classes, np.random.default_rng(0)) is None
+        classes[:, SIDE // 2 :] = CHAIR
+        for seed in range(30):
+            left, top, right, bottom = augment.things_box(288, classes, np.random.default_rng(seed))
+            assert 0 <= left < right <= 288
+            assert 0 <= top < bottom <= 288
+            assert 0.15 * 288 < right - left == bottom - top < 0.37 * 288
+            chairs = max(0, right - max(left, 144)) * (bottom - top)
+            assert chairs >= 0.7 * (right - left) * (bottom - top)
+
+    def test_strength_of_degrading(self):
+        rgb = np.full((64, 64, 3), 128, np.uint8)
+        spread = [
+            max(augment.degrade(rgb, np.random.default_rng(seed), strength).std() for seed in range(60))
+            for strength in (1.0, 2.0)
+        ]
+        assert spread[1] > 1.5 * spread[0]
 
 
 class TestViews:
@@ -348,6 +380,16 @@ class TestCalibration:
         odds = [found.logit * u + found.entropy * e + found.bias for u, e in (known, strange)]
         assert (odds[0] < 0).mean() > 0.95
         assert (odds[1] > 0).mean() > 0.9
+
+
+def test_things_of_some_pictures():
+    cache, _ = synthetic_cache(6)
+    cache.labels[4, 30:60, 20:50, 0] = CHAIR
+    found = corpus_module.things_of(cache, np.array([1, 4, 5]), seed=3)
+    assert found.pictures.shape == (1, PICTURE_SIDE, PICTURE_SIDE, 3)
+    assert found.labels.shape == found.scores.shape == (1, SIDE, SIDE, TOP)
+    assert (found.labels[..., 0] == CHAIR).mean() > 0.7
+    assert len(corpus_module.things_of(cache, np.array([0, 1]), seed=3).grey) == 0
 
 
 def test_frozen_module_says_what_torch_says():

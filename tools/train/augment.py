@@ -20,6 +20,12 @@ from tools.train.recipe import Augmentation
 Picture = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
+# ADE20K ids of what is met in many scenes and makes none from near: person, door, table, curtain, chair, car, painting,
+# armchair. Not bed, sofa, cabinet or shelf, which tell the room; nor "everything else", mostly appliances and leaves.
+THINGS = (13, 15, 16, 19, 20, 21, 23, 31)
+_FILLED = 0.75
+_TRIES = 40
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -61,11 +67,35 @@ def random_box(side: int, settings: Augmentation, rng: np.random.Generator) -> B
     return 0, 0, side, side
 
 
-def close_up_box(side: int, _settings: Augmentation, rng: np.random.Generator) -> Box:
+def close_up_box(side: int, rng: np.random.Generator) -> Box:
     """A part of a square picture so small (6 to 14 % of its side) that it shows no scene any more."""
     size = round(side * rng.uniform(0.06, 0.14))
     left, top = (int(n) for n in rng.integers(side - size + 1, size=2))
     return left, top, left + size, top + size
+
+
+def things_box(side: int, classes: NDArray[np.uint8], rng: np.random.Generator) -> Box | None:
+    """A part of a square picture (16 to 36 % of its side) that things fill, with next to no place around them.
+
+    Args:
+        side: of the picture.
+        classes: (h, h) ADE20K ids, its class map.
+        rng: where parts are tried.
+
+    Returns:
+        The first of `_TRIES` parts that at least `_FILLED` of is things; None if none is.
+    """
+    small = len(classes)
+    filled = np.pad(np.isin(classes, THINGS).cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # an integral image
+    for _ in range(_TRIES):
+        size = round(small * rng.uniform(0.16, 0.36))
+        top, left = (int(n) for n in rng.integers(small - size + 1, size=2))
+        bottom, right = top + size, left + size
+        within = filled[bottom, right] - filled[top, right] - filled[bottom, left] + filled[top, left]
+        if within >= _FILLED * size * size:
+            left, top, right, bottom = (round(edge * side / small) for edge in (left, top, right, bottom))
+            return left, top, right, bottom
+    return None
 
 
 def crop(rgb: Picture, box: Box, size: int) -> Picture:
@@ -121,19 +151,22 @@ def jitter(rgb: Picture, strength: float, rng: np.random.Generator) -> Picture:
     return _clip(scaled * (contrast * brightness) + (1 - contrast) * brightness * float(grey.mean()))
 
 
-def degrade(rgb: Picture, rng: np.random.Generator) -> Picture:
-    """What cameras and networks do to a picture: blur, noise, JPEG, low or too much light, haze, one of them."""
+def degrade(rgb: Picture, rng: np.random.Generator, strength: float = 1.0) -> Picture:
+    """What cameras and networks do to a picture: blur, noise, JPEG, low or too much light, haze, one of them.
+
+    The strongest blur, motion and noise grow with `strength`.
+    """
     kind = int(rng.integers(8))
     if kind == 0:
-        return np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3)), np.uint8)
+        return np.asarray(cv2.GaussianBlur(rgb, (0, 0), rng.uniform(0.3, 1.3 * strength)), np.uint8)
     if kind == 1:
-        return _noise(rgb.astype(np.float32), rng.uniform(2, 14), rng)
+        return _noise(rgb.astype(np.float32), rng.uniform(2, 14 * strength), rng)
     if kind == 2:
         quality = int(rng.integers(25, 90))
         _, data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     if kind == 3:
-        return _motion_blur(rgb, rng)
+        return _motion_blur(rgb, round(9 * strength), rng)
     if kind == 4:
         side = round(min(rgb.shape[:2]) * rng.uniform(0.3, 0.6))
         return crop(crop(rgb, (0, 0, rgb.shape[1], rgb.shape[0]), side), (0, 0, side, side), rgb.shape[0])
@@ -143,12 +176,12 @@ def degrade(rgb: Picture, rng: np.random.Generator) -> Picture:
         haze = rng.uniform(0.2, 0.6)
         return _clip(rgb * (1 - haze) + 255 * haze * rng.uniform(0.7, 0.95))
     dark = 255 * np.power(rgb.astype(np.float32) / 255, rng.uniform(1.2, 2.4)) * rng.uniform(0.5, 1.0)
-    return _noise(dark, rng.uniform(2, 8), rng)
+    return _noise(dark, rng.uniform(2, 8 * strength), rng)
 
 
-def _motion_blur(rgb: Picture, rng: np.random.Generator) -> Picture:
-    """Blur along a line, as a hand or a car makes it."""
-    length = int(rng.integers(3, 10))
+def _motion_blur(rgb: Picture, longest: int, rng: np.random.Generator) -> Picture:
+    """Blur along a line of up to so many pixels, as a hand or a car makes it."""
+    length = int(rng.integers(3, longest + 1))
     kernel = np.zeros((length, length), np.float32)
     angle = rng.uniform(0, math.pi)
     middle, reach = (length - 1) / 2, (length - 1) / 2

@@ -4,7 +4,8 @@ All pictures are decoded once and segmented by the teacher (`cache.py`), manifes
 scenes there are, where the recipe asks for them:
 `unknowns`: the tune part of the pictures that `tools.data.unknowns` makes, and of the ADE20K pictures that show one of
 the scenes; the report part is never seen. `CALIBRATION_SHARE` of the strange ones is kept from training, to find out
-how surprised the trained network is by what it never saw.
+how surprised the trained network is by what it never saw. Where training shows parts that things fill, those of dev's
+pictures are a kind of them.
 `pictures`: globs of further pictures that teach the segmentation alone.
 `views`: other views of the pictures to train on, each segmented by the teacher as it is: a class map cut out of the
 whole picture's is not what the teacher says of the part, nor is the mirrored one what it says of the mirrored picture.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ import numpy as np
 
 from tools.data.manifest import Entry, ManifestError, PictureManifest
 from tools.data.unknowns import KNOWN, TUNE, UNKNOWNS, make_unknowns, part_in, part_of
-from tools.train.augment import random_box
+from tools.train.augment import crop, random_box, things_box
 from tools.train.cache import PICTURE_SIDE, PictureCache, View, build_cache
 from tools.train.cross_fit import cross_fit
-from tools.train.data import NO_SCENE, UNKNOWN, Pool, dev_rows
+from tools.train.data import NO_SCENE, UNKNOWN, Pool, cut_map, dev_rows
 from tools.train.masks import corrected
 from tools.train.recipe import Augmentation, Recipe
+from tools.train.teacher import SIDE
 
 Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
@@ -80,6 +82,9 @@ def load_corpus(recipe: Recipe, root: Path, folder: Path, say: Say) -> Corpus:
     strange, kinds = None, ()
     if recipe.data.unknowns:
         strange, kinds = _add_unknowns(parts, recipe, root, folder, say)
+        if recipe.shows_things():
+            things = things_of(scenes, dev, recipe.seed)
+            strange, kinds = _together(strange, things), (*kinds, *["things"] * len(things.grey))
     if recipe.data.pictures:
         more = _listed(root, recipe.data.pictures)
         parts.add(_cached(more, root, recipe, folder / "pictures", say), np.arange(len(more)))
@@ -137,6 +142,24 @@ def _add_unknowns(
     parts.add(_cached(known, root, recipe, folder / "known", say), rows, known.targets(recipe.labels)[rows])
     kinds = tuple(strange.entries[row].scene for row in np.flatnonzero(kept))
     return _rows_of(cache, np.flatnonzero(kept)), kinds
+
+
+def things_of(cache: PictureCache, rows: Rows, seed: int) -> PictureCache:
+    """The parts that things fill (`augment.things_box`) of those of the pictures `rows` that have one."""
+    parts = []
+    for row in rows:
+        box = things_box(PICTURE_SIDE, cache.labels[row, ..., 0], np.random.default_rng((seed, row)))
+        if box is not None:
+            maps = (cut_map(np.array(of[row]), box, SIDE, False) for of in (cache.labels, cache.scores))
+            parts.append((crop(np.array(cache.pictures[row]), box, PICTURE_SIDE), cache.grey[row], *maps))
+    if not parts:
+        return _rows_of(cache, rows[:0])
+    return PictureCache(*(np.stack(column) for column in zip(*parts, strict=True)))
+
+
+def _together(first: PictureCache, second: PictureCache) -> PictureCache:
+    columns = zip(astuple(first), astuple(second), strict=True)
+    return PictureCache(*(np.concatenate(pair) for pair in columns))
 
 
 def _add_masks(parts: _Parts, recipe: Recipe, root: Path, folder: Path, say: Say) -> None:

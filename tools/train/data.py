@@ -112,20 +112,28 @@ class Samples(Dataset[Sample]):
         target = int(self.pool.targets[position])
         if self.settings.plain and rng.random() < self.settings.plain:  # without it, samples are drawn as ever
             return self._plain(position, target, rng)
-        close_up = target >= 0 and rng.random() < self.settings.close_up
         labels, scores = np.array(cache.labels[row]), np.array(cache.scores[row])
+        no_scene = self._no_scene(labels[..., 0], rng) if target >= 0 else None
         rgb = self._colour(np.array(cache.pictures[row]), bool(cache.grey[row]), labels, scores, rng)
-        box = (augment.close_up_box if close_up else augment.random_box)(PICTURE_SIDE, self.settings, rng)
+        box = no_scene or augment.random_box(PICTURE_SIDE, self.settings, rng)
         rgb = augment.crop(rgb, box, self.size)
         mirrored = bool(rng.random() < 0.5)
         if mirrored:
             rgb = np.ascontiguousarray(rgb[:, ::-1])
         rgb = augment.jitter(rgb, self.settings.jitter, rng)
         if rng.random() < self.settings.degrade:
-            rgb = augment.degrade(rgb, rng)
-        target = UNKNOWN if close_up else target
+            rgb = augment.degrade(rgb, rng, self.settings.degrade_strength)
+        target = UNKNOWN if no_scene else target
         labels, scores = (cut_map(values, box, self.size // MAP_STRIDE, mirrored) for values in (labels, scores))
         return Sample(rgb, target, self.pool.wanted[position], labels, scores)
+
+    def _no_scene(self, classes: NDArray[np.uint8], rng: np.random.Generator) -> augment.Box | None:
+        """A part of a picture that shows no scene any more, as often as the settings say."""
+        if rng.random() < self.settings.close_up:
+            return augment.close_up_box(PICTURE_SIDE, rng)
+        if self.settings.things and rng.random() < self.settings.things:
+            return augment.things_box(PICTURE_SIDE, classes, rng)
+        return None
 
     def _plain(self, position: int, target: int, rng: np.random.Generator) -> Sample:
         """A picture as the teacher saw it, or one of its other views, which are all as likely."""

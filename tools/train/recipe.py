@@ -46,9 +46,11 @@ class Augmentation(_Part):
     colourise: float = 0.7  # a grey picture is given colour
     jitter: float = 0.3  # brightness, contrast, saturation
     degrade: float = 0.25  # blur, noise, JPEG or low light
+    degrade_strength: float = Field(default=1.0, gt=0)  # of the strongest blur, motion and noise
     plain: float = 0.0  # nothing is changed: what the teacher saw, so that its map is true to the last position
     views: int = Field(default=0, ge=0)  # of the other views that the teacher saw, such a sample shows so many
     close_up: float = 0.0  # so small a part that it shows no scene: it teaches what is unknown
+    things: float = 0.0  # a part that one or two things fill (`augment.things_box`), if there is one: unknown as well
 
 
 class Loss(_Part):
@@ -123,7 +125,14 @@ class Recipe(_Part):
 
     def views(self) -> int:
         """How many other views of each training picture some stage shows."""
-        return max((stage.augmentation or self.augmentation).views for stage in self.stages)
+        return max(settings.views for settings in self._augmentations())
+
+    def shows_things(self) -> bool:
+        """Whether some stage shows parts that things fill."""
+        return any(settings.things for settings in self._augmentations())
+
+    def _augmentations(self) -> list[Augmentation]:
+        return [stage.augmentation or self.augmentation for stage in self.stages]
 
     def network(self) -> dict[str, Any]:
         """What `build_scene_network` needs."""
