@@ -16,6 +16,7 @@ from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
 from tools.export import export_graph, load_weights, save_weights
 from tools.train.corpus import Corpus
+from tools.train.data import learn_palette
 from tools.train.recipe import Recipe
 from tools.train.scoring import (
     find_offsets,
@@ -26,6 +27,7 @@ from tools.train.scoring import (
     score,
     whole_picture,
 )
+from tools.train.unknown_layer import fit_unknown_layer
 
 _GRAPH_CHECKS = 16  # pictures on which the graph is compared with torch
 
@@ -37,6 +39,8 @@ def package_model(
     folder: Path,
 ) -> dict[str, Any]:
     """Write a model's folder from the weights `state`, calibrated on the corpus' dev and strange pictures.
+
+    The layer of `unknown` is fitted anew first, if the recipe says so.
 
     A scene that training showed rarely is favoured by as much as the recipe says (Menon et al., "Long-tail learning via
     logit adjustment", arXiv 2007.07314), and by what dev says beyond that.
@@ -55,6 +59,8 @@ def package_model(
         logits = score(network.eval(), cache, dev, recipe).scene
         found = find_offsets(logits, corpus.targets[dev], recipe.offset_decay)
         network.classifier.shift_scenes(torch.from_numpy(found))  # type: ignore[operator]
+    if recipe.unknown_samples:
+        fit_unknown_layer(network.eval(), corpus, learn_palette(cache, corpus.train, recipe.seed), recipe)
     weights, graph = folder / "weights.safetensors", folder / "graph.onnx"
     save_weights(network, weights)
     load_weights(network, weights)  # calibrate what is shipped: float16
