@@ -31,6 +31,7 @@ from tools.train.recipe import Augmentation, Loss, Recipe, find_recipe, read_rec
 from tools.train.scoring import find_temperature, find_threshold, find_unknown
 from tools.train.stage import learning_rate
 from tools.train.teacher import CLASSES, SIDE, TOP, top_classes
+from tools.train.unknown_layer import fit_logistic, fit_unknown_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -390,6 +391,44 @@ def test_things_of_some_pictures():
     assert found.labels.shape == found.scores.shape == (1, SIDE, SIDE, TOP)
     assert (found.labels[..., 0] == CHAIR).mean() > 0.7
     assert len(corpus_module.things_of(cache, np.array([0, 1]), seed=3).grey) == 0
+
+
+class TestUnknownLayer:
+    def test_regression_tells_what_can_be_told(self):
+        rng = np.random.default_rng(0)
+        strange = np.arange(400) % 4 == 0
+        features = rng.normal(0, 1, (400, 6)).astype(np.float32)
+        features[:, 2] += 3 * strange
+        weights, bias = fit_logistic(torch.from_numpy(features), strange)
+        logits = features @ weights.numpy() + bias
+        assert logits[strange].mean() > 0 > logits[~strange].mean()
+        assert abs(float(weights[2])) == weights.abs().max()
+
+    def test_what_hardly_varies_weighs_little(self):
+        rng = np.random.default_rng(0)
+        strange = np.arange(400) % 2 == 0
+        features = rng.normal(0, 1, (400, 3)).astype(np.float32)
+        features[:, 0] += strange
+        features[:, 1] = 1e-4 * features[:, 0]
+        weights, _ = fit_logistic(torch.from_numpy(features), strange)
+        assert abs(float(weights[1])) < 1e-3 * abs(float(weights[0]))
+
+    def test_replaces_that_layer_alone(self):
+        recipe = small_recipe(unknown_samples=64)
+        network = build_scene_network(recipe.network()).eval()
+        before = copy.deepcopy(network.state_dict())
+        sample = corpus()
+        fit_unknown_layer(network, sample, learn_palette(sample.scenes, sample.train, 0), recipe)
+        changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+        assert changed == {"classifier.fc_unknown.weight", "classifier.fc_unknown.bias"}
+        close_ups = np.stack([augment.crop(p, (9, 9, 35, 35), 64) for p in sample.scenes.pictures[:9]])
+        wholes = np.stack([scoring.whole_picture(p, 64) for p in sample.scenes.pictures[:9]])
+        with torch.no_grad():
+            strange, known = (
+                network.forward_training(scoring.normalise(torch.from_numpy(p), recipe.mean, recipe.std)).unknown
+                for p in (close_ups, wholes)
+            )
+        assert strange.mean() > known.mean()
 
 
 def test_frozen_module_says_what_torch_says():
