@@ -1,7 +1,8 @@
 """Fits the layer of `unknown` anew to a finished network: a regression on what the network sees of training pictures.
 
 Long training makes that layer sure of what it was shown strange (close-ups, patterns) and careless about the rest; a
-logistic regression with a strong decay on the same features tells pictures of other kinds better (`docs/experiments.md`).
+logistic regression with a strong decay on the same features tells pictures of other kinds better; figures are in
+`docs/experiments.md`.
 """
 
 from __future__ import annotations
