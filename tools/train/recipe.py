@@ -112,9 +112,7 @@ class Recipe(_Part):
     offset_decay: float | None = Field(
         default=None, gt=0
     )  # of offsets to the scenes' logits, found on dev; none unless given
-    unknown_samples: int = Field(
-        default=0, ge=0
-    )  # on so many the layer of `unknown` is fitted anew at last; 0: it is not
+    unknown_samples: int = Field(default=0, ge=0)  # the layer of `unknown` is fitted anew to so many; 0: it is not
     known_share: float = 0.95  # of dev that stays above `unknown_threshold`
 
     @model_validator(mode="after")
