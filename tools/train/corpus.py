@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +158,8 @@ def things_of(cache: PictureCache, rows: Rows, seed: int) -> PictureCache:
 
 
 def _together(first: PictureCache, second: PictureCache) -> PictureCache:
-    columns = zip(astuple(first), astuple(second), strict=True)
-    return PictureCache(*(np.concatenate(pair) for pair in columns))
+    names = [field.name for field in fields(PictureCache)]
+    return PictureCache(*(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names))
 
 
 def _add_masks(parts: _Parts, recipe: Recipe, root: Path, folder: Path, say: Say) -> None:

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from tools.train.cache import PictureCache
 from tools.train.class_maps import class_shares, dense_maps
+from tools.train.optimiser import minimise
 from tools.train.recipe import Recipe
 from tools.train.scoring import normalise, whole_picture
 
@@ -83,15 +84,11 @@ def cross_fit(
 def _fit(x: Tensor, y: Tensor, classes: int) -> Tensor:
     """Weights (F + 1, C) of a multinomial logistic regression, the last row the bias."""
     weights = torch.zeros(x.shape[1] + 1, classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = F.cross_entropy(_logits(x, weights), y) + _DECAY * (weights[:-1] ** 2).sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        return F.cross_entropy(_logits(x, weights), y) + _DECAY * (weights[:-1] ** 2).sum()
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    minimise(loss, [weights], _STEPS)
     return weights.detach()
 
 

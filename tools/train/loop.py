@@ -78,10 +78,10 @@ def main_train(
 def release(recipe: Recipe, corpus: Corpus, root: Path, output: Path) -> None:
     """Package the best weights of the run in `output`, and write its figures on val to `report.json`."""
     folder = output / "model"
-    package_model(recipe, _released_weights(recipe, output), corpus, folder)
+    palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
+    package_model(recipe, _released_weights(recipe, output), corpus, palette, folder)
     network = build_scene_network(recipe.network())
     load_weights(network, folder / "weights.safetensors")
-    palette = learn_palette(corpus.scenes, corpus.train, recipe.seed)
     figures = report(network, corpus.scenes, corpus.val, corpus.targets[corpus.val], palette, recipe)
     if recipe.data.masks:
         figures["camvid"] = _against_masks(recipe, root, folder)

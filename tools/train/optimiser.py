@@ -1,4 +1,4 @@
-"""What several trainers share: AdamW's groups of parameters, and the course of the rate."""
+"""What several trainers share: AdamW's groups of parameters, the course of the rate, and L-BFGS for regressions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(
@@ -42,3 +42,16 @@ def rate_share(step: int, steps: int, warmup: float, final: float) -> float:
 def half_cosine(progress: float, final: float = 0.0) -> float:
     """From 1 at `progress` 0 to `final` at 1."""
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def minimise(value: Callable[[], Tensor], parameters: Iterable[Tensor], steps: int) -> None:
+    """Change `parameters`, so that `value`, a smooth function of them, becomes least, in at most `steps` of L-BFGS."""
+    optimiser = torch.optim.LBFGS(list(parameters), max_iter=steps, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        found = value()
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    optimiser.step(step)  # type: ignore[no-untyped-call]

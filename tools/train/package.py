@@ -15,8 +15,8 @@ from models.recognizer import p_unknown
 from models.scene_network import SceneNetwork, build_scene_network
 from tools import metrics
 from tools.export import export_graph, load_weights, save_weights
+from tools.train.augment import Palette
 from tools.train.corpus import Corpus
-from tools.train.data import learn_palette
 from tools.train.recipe import Recipe
 from tools.train.scoring import (
     find_offsets,
@@ -36,6 +36,7 @@ def package_model(
     recipe: Recipe,
     state: dict[str, torch.Tensor],
     corpus: Corpus,
+    palette: Palette,
     folder: Path,
 ) -> dict[str, Any]:
     """Write a model's folder from the weights `state`, calibrated on the corpus' dev and strange pictures.
@@ -60,7 +61,7 @@ def package_model(
         found = find_offsets(logits, corpus.targets[dev], recipe.offset_decay)
         network.classifier.shift_scenes(torch.from_numpy(found))  # type: ignore[operator]
     if recipe.unknown_samples:
-        fit_unknown_layer(network.eval(), corpus, learn_palette(cache, corpus.train, recipe.seed), recipe)
+        fit_unknown_layer(network.eval(), corpus, palette, recipe)
     weights, graph = folder / "weights.safetensors", folder / "graph.onnx"
     save_weights(network, weights)
     load_weights(network, weights)  # calibrate what is shipped: float16

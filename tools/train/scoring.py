@@ -19,6 +19,7 @@ from tools import metrics
 from tools.train.cache import PictureCache
 from tools.train.data import Pool
 from tools.train.frozen import FrozenModule
+from tools.train.optimiser import minimise
 from tools.train.recipe import Recipe
 
 _BATCH = 32
@@ -108,16 +109,12 @@ def find_offsets(logits: NDArray[np.float32], targets: NDArray[np.int64], decay:
     weights = torch.bincount(y, minlength=classes).clamp_min(1).float().rsqrt()[y]
     weights /= weights.mean()
     offsets, sharpness = torch.zeros(classes, requires_grad=True), torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([offsets, sharpness], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
         losses = F.cross_entropy((x + offsets) * sharpness.exp(), y, reduction="none")
-        value = (losses * weights).mean() + decay * offsets.square().mean()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        return (losses * weights).mean() + decay * offsets.square().mean()
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    minimise(loss, [offsets, sharpness], steps=100)
     return np.asarray(offsets.detach().numpy(), np.float32)
 
 

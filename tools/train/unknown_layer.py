@@ -20,6 +20,7 @@ from tools.train.augment import Palette
 from tools.train.corpus import Corpus
 from tools.train.data import NO_SCENE, UNKNOWN, Samples, epoch_order
 from tools.train.frozen import FrozenModule
+from tools.train.optimiser import minimise
 from tools.train.recipe import Augmentation, Recipe
 from tools.train.scoring import normalise
 
@@ -58,18 +59,14 @@ def fit_logistic(features: Tensor, strange: NDArray[np.bool_]) -> tuple[Tensor, 
     mean, deviation = features.mean(0), features.std(0)
     scale = deviation + deviation.mean()
     x, y = (features - mean) / scale, torch.from_numpy(strange.astype(np.float32))
-    share = np.where(strange, 1 / strange.sum(), 1 / (~strange).sum()) / 2
+    share = torch.from_numpy(np.where(strange, 1 / strange.sum(), 1 / (~strange).sum()).astype(np.float32)) / 2
     weights, bias = torch.zeros(x.shape[1], requires_grad=True), torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([weights, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
-        optimiser.zero_grad()
-        losses = F.binary_cross_entropy_with_logits(x @ weights + bias, y, reduction="none")
-        value = (losses * torch.from_numpy(share.astype(np.float32))).sum() + _DECAY * weights.square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+        entropy = F.binary_cross_entropy_with_logits(x @ weights + bias, y, share, reduction="sum")
+        return entropy + _DECAY * weights.square().sum()
 
-    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    minimise(loss, [weights, bias], steps=200)
     found = weights.detach() / scale
     return found, float(bias.detach() - found @ mean)
 
